@@ -1,0 +1,118 @@
+//! Reasons of errors: `google.rpc.ErrorInfo.reason`. Stable: a reason never changes its name, code or meaning.
+//! The README of this crate shows the same table, and a test holds the two together.
+
+use tonic::Code;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason {
+    /// What clients see and compare.
+    pub name: &'static str,
+    /// The status code that it always comes with.
+    pub code: Code,
+    /// What happened, and what to do.
+    pub meaning: &'static str,
+}
+
+macro_rules! reasons {
+    ($($name:ident, $code:ident, $meaning:literal;)+) => {
+        $(#[doc = $meaning] pub const $name: &str = stringify!($name);)+
+
+        /// Every reason there is.
+        pub const ALL: &[Reason] =
+            &[$(Reason { name: stringify!($name), code: Code::$code, meaning: $meaning }),+];
+    };
+}
+
+reasons! {
+    INVALID_ARGUMENT, InvalidArgument, "A field of the request is missing, too long or of a wrong form; the fields name it.";
+    INVALID_FLOW, InvalidArgument, "The source of a flow is wrong; the fields hold every violation as `source:LINE:COLUMN path`.";
+    INVALID_INPUT, InvalidArgument, "Inputs of an execution are missing or of a wrong type or value; the fields hold them as `inputs.ID`.";
+    INVALID_FILTER, InvalidArgument, "A filter cannot be read, or names an unknown field or value; metadata `position` counts characters from 1.";
+    INVALID_PAGE_TOKEN, InvalidArgument, "A page token was changed, is too old, or belongs to another list, filter or view.";
+    INVALID_TENANT, InvalidArgument, "A tenant's name has a wrong form.";
+    LABEL_RESERVED, InvalidArgument, "A label begins with `system.`, which only Windhover sets; metadata `label`.";
+    UNSUPPORTED, Unimplemented, "The flow or call asks for something that this version does not have; the fields say where.";
+    FLOW_NOT_FOUND, NotFound, "There is no such flow or revision, or it was deleted; metadata `namespace`, `flow`.";
+    EXECUTION_NOT_FOUND, NotFound, "There is no such execution in this tenant; metadata `execution`.";
+    SECRET_NOT_FOUND, NotFound, "There is no such secret in this place; metadata `namespace`, `name`.";
+    TENANT_NOT_FOUND, NotFound, "There is no such tenant; metadata `tenant`.";
+    TOKEN_NOT_FOUND, NotFound, "There is no such token in this tenant; metadata `token`.";
+    METHOD_NOT_FOUND, Unimplemented, "The server has no such service or method.";
+    TENANT_EXISTS, AlreadyExists, "There is a tenant of this name; metadata `tenant`.";
+    REQUEST_ID_REUSED, AlreadyExists, "The request id was used for another content, or for what is shown only once.";
+    FLOW_DISABLED, FailedPrecondition, "The flow is disabled: nothing can start it; metadata `namespace`, `flow`.";
+    EXECUTION_ENDED, FailedPrecondition, "The execution has ended already; metadata `execution`, `state`.";
+    EXECUTION_PARKED, FailedPrecondition, "The execution does not move until an operator has looked at it; metadata `cause`.";
+    ETAG_MISMATCH, Aborted, "What was to be changed has changed since it was read: read it again; metadata `etag`.";
+    UNAUTHENTICATED, Unauthenticated, "No credential, or one that is wrong, expired or revoked.";
+    PERMISSION_DENIED, PermissionDenied, "The caller's role does not allow this; metadata `role` names the role that does.";
+    MESSAGE_TOO_LARGE, ResourceExhausted, "The request, or a part of it, is larger than the limit; metadata `limit` in bytes.";
+    RATE_LIMITED, ResourceExhausted, "Too many calls: RetryInfo says after which time to try again.";
+    DEADLINE_EXCEEDED, DeadlineExceeded, "The deadline of the call passed first. What it asked for may have been done.";
+    CANCELLED, Cancelled, "The caller gave up. What it asked for may have been done.";
+    UNAVAILABLE, Unavailable, "The server starts, stops, or has lost its store for a moment: try again with the same request id.";
+    INTERNAL, Internal, "A fault of Windhover; the server's log has the details under the request id of the response.";
+}
+
+/// The row of a reason.
+pub fn find(name: &str) -> Option<&'static Reason> {
+    ALL.iter().find(|reason| reason.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Name, code and meaning as the README prints them.
+    fn row(reason: &Reason) -> String {
+        let code = format!("{:?}", reason.code).chars().fold(String::new(), |mut text, letter| {
+            if letter.is_uppercase() && !text.is_empty() {
+                text.push('_');
+            }
+            text.push(letter.to_ascii_uppercase());
+            text
+        });
+        format!("| `{}` | {code} | {} |", reason.name, reason.meaning)
+    }
+
+    #[test]
+    fn readme_and_table_agree() {
+        let readme = include_str!("../README.md");
+        let printed: BTreeSet<&str> = readme
+            .lines()
+            .skip_while(|line| !line.starts_with("| reason |"))
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+            .collect();
+        let rows: Vec<String> = ALL.iter().map(row).collect();
+        let expected: BTreeSet<&str> = rows.iter().map(String::as_str).collect();
+        let text = rows.join("\n");
+        assert_eq!(printed, expected, "the table of the README must be:\n{text}");
+    }
+
+    #[test]
+    fn every_reason_named_in_the_proto_files_is_in_the_table() {
+        let descriptors = concat!(
+            include_str!("../windhover/v1/flow.proto"),
+            include_str!("../windhover/v1/execution.proto"),
+            include_str!("../windhover/v1/log.proto"),
+            include_str!("../windhover/v1/secret.proto"),
+            include_str!("../windhover/v1/common.proto"),
+            include_str!("../windhover/admin/v1/tenant.proto"),
+            include_str!("../windhover/admin/v1/access.proto"),
+        );
+        let comments = descriptors.lines().map(str::trim).filter(|line| line.starts_with("//")).collect::<Vec<_>>();
+        let text = comments.join(" ");
+        // A reason is two upper-case words joined by an underscore; roles and codes are written so as well.
+        let known = ["PLATFORM_ADMIN", "NOT_FOUND"];
+        for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')).filter(|word| word.contains('_')) {
+            let word = word.trim_matches('_');
+            if word.contains('_') && !known.contains(&word) {
+                assert!(find(word).is_some(), "{word} is not in the table");
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The gRPC API as a case's tenant uses it, in the terms of the cases.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use tonic::Code;
+use windhover_client::{
+    Client, ClientError, reasons,
+    v1::{self, State, View},
+};
+
+use crate::seen;
+
+/// Why a call did not do what it was asked for.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// What it speaks of does not exist.
+    NotFound(String),
+    /// The request is wrong, or cannot be done as things are.
+    Rejected(String),
+    /// The server does not have what is asked for, and says so.
+    Unsupported(String),
+    /// The server did not answer as a working server does.
+    Fault(String),
+}
+
+impl Refusal {
+    pub fn message(&self) -> &str {
+        match self {
+            Self::NotFound(message) | Self::Rejected(message) | Self::Unsupported(message) | Self::Fault(message) => {
+                message
+            }
+        }
+    }
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        let mut message = error.message.clone();
+        for field in &error.fields {
+            message.push_str(&format!("\n{}: {}", field.field, field.description));
+        }
+        if error.reason == reasons::UNSUPPORTED {
+            // Each thing once: the reasons of skips are counted.
+            let what: BTreeSet<&str> = error.fields.iter().map(|field| field.description.as_str()).collect();
+            let what: Vec<&str> = what.into_iter().collect();
+            return Self::Unsupported(if what.is_empty() { error.message.clone() } else { what.join("; ") });
+        }
+        match error.code {
+            Code::NotFound => Self::NotFound(message),
+            Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::AlreadyExists
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::PermissionDenied => Self::Rejected(message),
+            Code::Unimplemented => Self::Unsupported(message),
+            code => Self::Fault(format!("{code:?} {message}")),
+        }
+    }
+}
+
+/// What to start.
+#[derive(Debug, Clone, Default)]
+pub struct NewExecution {
+    pub namespace: String,
+    pub flow: String,
+    /// All as texts.
+    pub inputs: BTreeMap<String, String>,
+    pub labels: Vec<(String, String)>,
+    pub schedule: Option<DateTime<Utc>>,
+}
+
+/// What changes when something happens to an execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sign {
+    pub id: String,
+    pub state: String,
+    etag: String,
+}
+
+/// The API in one tenant.
+#[derive(Debug, Clone)]
+pub struct Api {
+    client: Client,
+}
+
+impl Api {
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Deploys a flow; `only` is the flow that it must be.
+    pub async fn apply(&self, source: String, only: Option<(&str, &str)>) -> Result<(), Refusal> {
+        let (namespace, flow_id) = only.unwrap_or_default();
+        let request = v1::ApplyFlowRequest {
+            source,
+            namespace: namespace.to_owned(),
+            flow_id: flow_id.to_owned(),
+            ..v1::ApplyFlowRequest::default()
+        };
+        self.client.apply_flow_request(request).await?;
+        Ok(())
+    }
+
+    pub async fn delete_flow(&self, namespace: &str, flow: &str) -> Result<(), Refusal> {
+        let request = v1::DeleteFlowRequest {
+            namespace: namespace.to_owned(),
+            flow_id: flow.to_owned(),
+            ..v1::DeleteFlowRequest::default()
+        };
+        self.client.delete_flow(request).await?;
+        Ok(())
+    }
+
+    pub async fn create(&self, new: NewExecution) -> Result<seen::Execution, Refusal> {
+        let request = v1::CreateExecutionRequest {
+            namespace: new.namespace,
+            flow_id: new.flow,
+            inputs: new.inputs.into_iter().map(|(id, text)| (id, windhover_client::json(&Value::from(text)))).collect(),
+            labels: new.labels.into_iter().map(|(key, value)| v1::Label { key, value }).collect(),
+            schedule_time: new.schedule.map(|at| std::time::SystemTime::from(at).into()),
+            ..v1::CreateExecutionRequest::default()
+        };
+        execution(self.client.create_execution(request).await?)
+    }
+
+    pub async fn kill(&self, id: &str) -> Result<(), Refusal> {
+        let request = v1::KillExecutionRequest { execution_id: id.to_owned(), ..v1::KillExecutionRequest::default() };
+        self.client.kill_execution(request).await?;
+        Ok(())
+    }
+
+    /// Waits for the state (`None`: any final one), the end, or the timeout; whichever comes first.
+    pub async fn wait(&self, id: &str, state: Option<State>, timeout: Duration) -> Result<seen::Execution, Refusal> {
+        let states: Vec<State> = state.into_iter().collect();
+        let response = self.client.wait_for(id, &states, Some(timeout)).await?;
+        execution(response.execution.ok_or_else(|| Refusal::Fault("WaitExecution left out the execution".into()))?)
+    }
+
+    /// The execution with all its task runs, without its log lines.
+    pub async fn get(&self, id: &str) -> Result<seen::Execution, Refusal> {
+        let request = v1::GetExecutionRequest { execution_id: id.to_owned(), view: View::Full.into() };
+        let found = self.client.get_execution(request).await?.execution;
+        self.complete(found.ok_or_else(|| Refusal::Fault("GetExecution left out the execution".into()))?).await
+    }
+
+    /// The task runs that an answer has no room for.
+    async fn complete(&self, mut found: v1::Execution) -> Result<seen::Execution, Refusal> {
+        if found.more_task_runs {
+            found.task_runs.clear();
+            let mut request = v1::ListTaskRunsRequest {
+                execution_id: found.id.clone(),
+                page_size: 1_000,
+                view: View::Full.into(),
+                ..v1::ListTaskRunsRequest::default()
+            };
+            loop {
+                let page = self.client.list_task_runs(request.clone()).await?;
+                found.task_runs.extend(page.task_runs);
+                if page.next_page_token.is_empty() {
+                    break;
+                }
+                request.page_token = page.next_page_token;
+            }
+        }
+        execution(found)
+    }
+
+    pub async fn logs(&self, id: &str) -> Result<Vec<seen::LogLine>, Refusal> {
+        let lines = self.client.logs(id).await?;
+        Ok(lines.into_iter().map(log_line).collect())
+    }
+
+    /// Executions in order of creation, without log lines.
+    pub async fn list(&self, filter: String) -> Result<Vec<seen::Execution>, Refusal> {
+        let mut all = Vec::new();
+        for found in self.pages(filter, View::Full).await? {
+            all.push(self.complete(found).await?);
+        }
+        all.reverse();
+        Ok(all)
+    }
+
+    /// What shows whether anything happens in the tenant.
+    pub async fn signs(&self) -> Result<Vec<(Sign, seen::Execution)>, Refusal> {
+        let found = self.pages(String::new(), View::Basic).await?;
+        found
+            .into_iter()
+            .map(|found| {
+                let etag = found.etag.clone();
+                let execution = execution(found)?;
+                Ok((Sign { id: execution.id.clone(), state: execution.state.clone(), etag }, execution))
+            })
+            .collect()
+    }
+
+    async fn pages(&self, filter: String, view: View) -> Result<Vec<v1::Execution>, Refusal> {
+        let mut request = v1::ListExecutionsRequest {
+            page_size: 100,
+            filter,
+            view: view.into(),
+            ..v1::ListExecutionsRequest::default()
+        };
+        let mut all = Vec::new();
+        loop {
+            let page = self.client.list_executions(request.clone()).await?;
+            all.extend(page.executions);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// Sets a secret for all namespaces.
+    pub async fn put_secret(&self, name: &str, value: &str) -> Result<(), Refusal> {
+        self.client.put_secret("", name, value).await?;
+        Ok(())
+    }
+}
+
+fn execution(found: v1::Execution) -> Result<seen::Execution, Refusal> {
+    let (state, history) = states(found.state.as_ref());
+    let labels = found.labels.into_iter().map(|label| (label.key, Value::from(label.value)));
+    let trigger = match found.trigger {
+        None => None,
+        Some(trigger) => Some(json!({
+            "id": trigger.id, "type": trigger.r#type, "variables": value(trigger.variables)?,
+        })),
+    };
+    Ok(seen::Execution {
+        parent: Some(found.original_id).filter(|original| !original.is_empty() && *original != found.id),
+        id: found.id,
+        namespace: found.namespace,
+        flow: found.flow_id,
+        revision: found.flow_revision,
+        state,
+        history,
+        labels: labels.collect::<Map<_, _>>(),
+        inputs: value(found.inputs)?,
+        outputs: value(found.outputs)?,
+        trigger,
+        schedule_date: found.schedule_time.and_then(instant),
+        started: found.started.and_then(instant),
+        error: found.error.map(|error| error.message),
+        task_runs: found.task_runs.into_iter().map(task_run).collect::<Result<_, _>>()?,
+        logs: Vec::new(),
+    })
+}
+
+fn task_run(found: v1::TaskRun) -> Result<seen::TaskRun, Refusal> {
+    let (state, history) = states(found.state.as_ref());
+    Ok(seen::TaskRun {
+        id: found.id,
+        task: found.task_id,
+        values: found.value_path,
+        state,
+        history,
+        attempts: found.attempts.len(),
+        outputs: value(found.outputs)?,
+        error: found.attempts.last().map(|attempt| attempt.error.clone()).filter(|error| !error.is_empty()),
+    })
+}
+
+fn log_line(found: v1::LogLine) -> seen::LogLine {
+    seen::LogLine {
+        level: found.level().short_name().to_owned(),
+        task: Some(found.task_id).filter(|task| !task.is_empty()),
+        message: found.message,
+    }
+}
+
+fn states(found: Option<&v1::StateHistory>) -> (String, seen::History) {
+    let Some(found) = found else {
+        return (String::new(), Vec::new());
+    };
+    let entry = |change: &v1::StateChange| {
+        (change.state().short_name().to_owned(), change.at.and_then(instant).unwrap_or_default())
+    };
+    (found.current().short_name().to_owned(), found.history.iter().map(entry).collect())
+}
+
+fn value(found: Option<v1::Json>) -> Result<Option<Value>, Refusal> {
+    let parse = |json: v1::Json| {
+        serde_json::from_str(&json.text).map_err(|error| Refusal::Fault(format!("no JSON ({error}): {}", json.text)))
+    };
+    found.map(parse).transpose()
+}
+
+fn instant(at: prost_types::Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?)
+}

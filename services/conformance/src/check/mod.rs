@@ -1,0 +1,114 @@
+//! Compares what a case expects with what was seen. No I/O: everything that is looked at has been fetched before.
+
+mod execution;
+mod executions;
+mod requests;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::{
+    expectation::{Expectation, Outcome},
+    findings::Findings,
+    matching::{Files, compare},
+    receiver::RecordedRequest,
+    seen::World,
+    template::resolve,
+};
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepResult {
+    pub outcome: Outcome,
+    /// What the refusal says; empty when there was none.
+    pub message: String,
+}
+
+/// Everything that can be looked at.
+pub struct Seen<'a> {
+    pub world: &'a World,
+    pub steps: &'a HashMap<String, StepResult>,
+    /// Deployments by file: the message of the refusal, if it was refused.
+    pub deployments: &'a HashMap<String, Option<String>>,
+    pub requests: &'a [RecordedRequest],
+    pub files: &'a dyn Files,
+}
+
+impl Seen<'_> {
+    /// Compares with an expected value whose templates are replaced first.
+    fn compare(&self, expected: &Value, seen: Option<&Value>, at: &str, findings: &mut Findings) {
+        match resolve(expected, self.world) {
+            Ok(expected) => findings.append(compare(&expected, seen, at, self.files)),
+            Err(error) => findings.mismatch(at, error),
+        }
+    }
+}
+
+/// What the expectation finds.
+pub fn check(expectation: &Expectation, seen: &Seen) -> Findings {
+    let mut findings = Findings::default();
+    match expectation {
+        Expectation::Execution { names, at_creation, properties } => {
+            executions::named(names, *at_creation, properties, seen, &mut findings);
+        }
+        Expectation::Triggered { selector, many, properties } => {
+            executions::triggered(selector, many, properties, seen, &mut findings);
+        }
+        Expectation::Executions { selector, many, properties } => {
+            executions::selected(selector, many, properties, seen, &mut findings);
+        }
+        Expectation::Step { names, outcome, error } => {
+            for name in names {
+                step(name, *outcome, error.as_ref(), seen, &mut findings);
+            }
+        }
+        Expectation::Deployment { file, accepted, error } => {
+            deployment(file, *accepted, error.as_ref(), seen, &mut findings);
+        }
+        Expectation::Receiver { path, expected } => {
+            requests::check(path.as_deref(), expected, seen, &mut findings);
+        }
+        Expectation::TriggerState => findings.missing(not_offered("TriggerService.GetTrigger")),
+        Expectation::Kv => findings.missing(not_offered("KeyValueService.GetEntry")),
+    }
+    findings
+}
+
+/// The reason of a skip for want of a method.
+pub fn not_offered(method: &str) -> String {
+    format!("needs {method}, which the API does not have yet")
+}
+
+fn step(name: &str, outcome: Option<Outcome>, error: Option<&Value>, seen: &Seen, findings: &mut Findings) {
+    let at = format!("step {name}");
+    let Some(result) = seen.steps.get(name) else {
+        return findings.mismatch(&at, "no step has this name");
+    };
+    if outcome.is_some_and(|outcome| outcome != result.outcome) {
+        let told = format!("{:?} {}", result.outcome, result.message);
+        findings.mismatch(&at, format_args!("expected {:?}, saw {told}", outcome.unwrap_or(Outcome::Ok)));
+    }
+    if let Some(error) = error {
+        let message = Value::from(result.message.as_str());
+        seen.compare(error, Some(&message), &format!("{at}: error"), findings);
+    }
+}
+
+fn deployment(file: &str, accepted: Option<bool>, error: Option<&Value>, seen: &Seen, findings: &mut Findings) {
+    let at = format!("deployment of {file}");
+    let Some(refusal) = seen.deployments.get(file) else {
+        return findings.mismatch(&at, "it was not deployed");
+    };
+    match (accepted, refusal) {
+        (Some(true), Some(message)) => findings.mismatch(&at, format_args!("expected to be accepted: {message}")),
+        (Some(false), None) => findings.mismatch(&at, "expected to be refused, it was accepted"),
+        _ => {}
+    }
+    if let (Some(error), Some(message)) = (error, refusal) {
+        seen.compare(error, Some(&Value::from(message.as_str())), &format!("{at}: error"), findings);
+    }
+}

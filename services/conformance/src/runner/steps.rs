@@ -1,0 +1,232 @@
+//! The steps of a case.
+
+use serde_json::{Map, Value};
+
+use super::{Run, Stop, refused};
+use crate::{
+    api::{NewExecution, Refusal},
+    case::{Action, Deploy, Execute, Step, Until, Webhook},
+    check::{StepResult, not_offered},
+    expectation::{Expectation, Outcome},
+    findings::short,
+    receiver::Answer,
+    seen::{Execution, Named},
+    template::{looks_at_executions, resolve},
+    time, webhook,
+};
+
+impl Run<'_> {
+    pub(super) async fn step(&mut self, step: Step) -> Result<(), Stop> {
+        match step {
+            Step::Deploy(Deploy::All) => Ok(()),
+            Step::Deploy(Deploy::File(file)) => self.deploy_file(file).await,
+            Step::Deploy(Deploy::Source { name, source }) => {
+                let refusal = self.deploy(source, None).await?;
+                self.done(name, refusal);
+                Ok(())
+            }
+            Step::UpdateFlow(update) => {
+                let source = self.source(&update.with)?;
+                let refusal = self.deploy(source, Some((&update.namespace, &update.flow))).await?;
+                self.done(update.name, refusal);
+                Ok(())
+            }
+            Step::DeleteFlow(flow) => {
+                let result = self.api.delete_flow(&flow.namespace, &flow.flow).await;
+                self.settle(flow.name, result).map(|_| ())
+            }
+            Step::Execute(execute) => self.execute(execute).await,
+            Step::Webhook(webhook) => self.webhook(webhook).await,
+            Step::Wait(wait) => {
+                let id = self.id_of(&wait.execution)?;
+                self.wait(&id, wait.until).await
+            }
+            Step::WaitForExecutions(wait) => self.wait_for_executions(&wait).await,
+            Step::WaitForReceiver(wait) => {
+                let path = wait.path.as_deref();
+                if self.receiver.wait(path, wait.count, self.case.timeout).await {
+                    return Ok(());
+                }
+                let (count, saw) = (wait.count, self.receiver.count(path));
+                Err(Stop::Fail(format!("waited for {count} requests to the receiver, there were {saw}")))
+            }
+            Step::Sleep(duration) => {
+                tokio::time::sleep(duration).await;
+                Ok(())
+            }
+            Step::Check(expect) => {
+                self.quieten(&expect).await?;
+                super::verdict(self.findings(&expect, "check").await?)
+            }
+            Step::Receiver(told) => {
+                let ok = Answer::default();
+                let body = told.body.unwrap_or(ok.body);
+                self.receiver.answer(told.path, Answer { status: told.status, body, content_type: told.content_type });
+                Ok(())
+            }
+            Step::Kill(action) => self.kill(action).await,
+            other => match other.missing_method() {
+                Some(method) => Err(Stop::Skip(not_offered(method))),
+                None => Err(Stop::Fail("the harness does not know this step".into())),
+            },
+        }
+    }
+
+    /// A file that is refused ends the case unless some expectation looks at its deployment.
+    async fn deploy_file(&mut self, file: String) -> Result<(), Stop> {
+        let source = self.source(&file)?;
+        let refusal = self.deploy(source, None).await?;
+        let looked_at = self
+            .case
+            .expect
+            .iter()
+            .any(|expectation| matches!(expectation, Expectation::Deployment { file: at, .. } if *at == file));
+        match refusal {
+            Some(refusal) if !looked_at => Err(Stop::Fail(format!("flow {file} was refused: {}", refusal.message))),
+            refusal => {
+                self.deployments.insert(file, refusal.map(|result| result.message));
+                Ok(())
+            }
+        }
+    }
+
+    async fn execute(&mut self, execute: Execute) -> Result<(), Stop> {
+        let mut new = NewExecution { namespace: execute.namespace, flow: execute.flow, ..NewExecution::default() };
+        for (id, value) in self.resolve_map(execute.inputs).await? {
+            new.inputs.insert(id, input_text(&value)?);
+        }
+        new.labels =
+            self.resolve_map(execute.labels).await?.into_iter().map(|(key, value)| (key, text(&value))).collect();
+        if let Some(date) = execute.schedule_date {
+            let date = text(&self.resolve(Value::from(date)).await?);
+            let instant = time::instant(&date).ok_or_else(|| format!("schedule_date `{date}` is no instant"))?;
+            new.schedule = Some(instant);
+        }
+        match self.api.create(new).await {
+            Ok(created) => self.created(execute.name, created, execute.until).await,
+            Err(refusal) => self.not_created(execute.name, refused(refusal)?),
+        }
+    }
+
+    async fn webhook(&mut self, mut webhook: Webhook) -> Result<(), Stop> {
+        webhook.query = self.resolve_map(webhook.query).await?;
+        webhook.headers = self.resolve_map(webhook.headers).await?;
+        if let Some(body) = webhook.body.take() {
+            webhook.body = Some(self.resolve(body).await?);
+        }
+        match self.webhooks.call(&self.tenant, &webhook, self.case.timeout).await {
+            Ok(webhook::Answer::Created(created)) => self.created(webhook.name, *created, webhook.until).await,
+            Ok(webhook::Answer::Nothing) => {
+                let message = "the webhook was accepted and created nothing".to_owned();
+                self.not_created(webhook.name, StepResult { outcome: Outcome::Skipped, message })
+            }
+            Err(refusal) => self.not_created(webhook.name, refused(refusal)?),
+        }
+    }
+
+    async fn kill(&mut self, action: Action) -> Result<(), Stop> {
+        let mut ids: Vec<String> = action.execution_id.into_iter().collect();
+        for name in action.execution.iter().chain(&action.executions) {
+            ids.push(self.id_of(name)?);
+        }
+        let mut result = Ok(());
+        for id in &ids {
+            // The first refusal is the outcome; the others are killed all the same.
+            let this = self.api.kill(id).await;
+            if result.is_ok() {
+                result = this;
+            }
+        }
+        if self.settle(action.name, result)? {
+            for id in &ids {
+                self.wait(id, action.until).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names what a step made, and waits.
+    async fn created(&mut self, name: String, created: Execution, until: Until) -> Result<(), Stop> {
+        let id = created.id.clone();
+        self.first_ids.entry(name.clone()).or_insert_with(|| id.clone());
+        self.named.insert(name.clone(), Named::Created(Box::new(created)));
+        self.done(name, None);
+        self.wait(&id, until).await
+    }
+
+    fn not_created(&mut self, name: String, result: StepResult) -> Result<(), Stop> {
+        self.named.insert(name.clone(), Named::None(format!("{:?} {}", result.outcome, result.message)));
+        self.done(name, Some(result));
+        Ok(())
+    }
+
+    /// Notes how a step ended; no result means well.
+    fn done(&mut self, name: String, result: Option<StepResult>) {
+        let ok = StepResult { outcome: Outcome::Ok, message: String::new() };
+        self.steps.insert(name, result.unwrap_or(ok));
+    }
+
+    /// Notes how a call ended; tells whether well.
+    fn settle(&mut self, name: String, result: Result<(), Refusal>) -> Result<bool, Stop> {
+        let refusal = result.err().map(refused).transpose()?;
+        let well = refusal.is_none();
+        self.done(name, refusal);
+        Ok(well)
+    }
+
+    pub(super) fn id_of(&self, name: &str) -> Result<String, Stop> {
+        match self.named.get(name) {
+            Some(Named::Created(execution)) => Ok(execution.id.clone()),
+            Some(Named::None(why)) => Err(Stop::Fail(format!("`{name}` made no execution: {why}"))),
+            None => Err(Stop::Fail(format!("no step is named `{name}`"))),
+        }
+    }
+
+    async fn resolve(&self, value: Value) -> Result<Value, Stop> {
+        let world = if looks_at_executions(&value) { self.world(false).await? } else { self.names() };
+        Ok(resolve(&value, &world)?)
+    }
+
+    async fn resolve_map(&self, map: Map<String, Value>) -> Result<Map<String, Value>, Stop> {
+        match self.resolve(Value::Object(map)).await? {
+            Value::Object(map) => Ok(map),
+            _ => Ok(Map::new()),
+        }
+    }
+}
+
+/// An input as it is sent: all inputs are texts.
+fn input_text(value: &Value) -> Result<String, Stop> {
+    let Value::Object(map) = value else {
+        return Ok(text(value));
+    };
+    if map.contains_key("$file") {
+        return Err(Stop::Skip(format!("{} (an input is a file)", not_offered("FileService.Upload"))));
+    }
+    let repeat = map.get("$repeat");
+    let part = repeat.and_then(|repeat| repeat.get("text")).and_then(Value::as_str);
+    let times = repeat.and_then(|repeat| repeat.get("times")).and_then(Value::as_u64);
+    match (part, times.and_then(|times| usize::try_from(times).ok())) {
+        (Some(part), Some(times)) => Ok(part.repeat(times)),
+        _ => Err(Stop::Fail(format!("{} is no input", short(value)))),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn inputs_are_sent_as_texts() {
+        assert_eq!(input_text(&json!("a")).unwrap(), "a");
+        assert_eq!(input_text(&json!(4)).unwrap(), "4");
+        assert_eq!(input_text(&json!({"$repeat": {"text": "ab", "times": 3}})).unwrap(), "ababab");
+        assert!(matches!(input_text(&json!({"$file": "x"})), Err(Stop::Skip(_))));
+        assert!(matches!(input_text(&json!({"$repeat": "x"})), Err(Stop::Fail(_))));
+    }
+}

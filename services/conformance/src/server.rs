@@ -1,0 +1,173 @@
+//! Servers to run cases against: one that is given, or one that is started here.
+
+use std::{
+    fs::File,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use rand::{Rng, distr::Alphanumeric};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use windhover_client::{Client, ClientOptions, admin::v1::CreateTenantRequest};
+
+use crate::{binary, case::Config, findings::shorten};
+
+/// How long a server may take until it is ready.
+const START: Duration = Duration::from_secs(60);
+
+/// Where a server keeps its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// `server local`, in a folder of its own.
+    Sqlite,
+    /// `server standalone`, in the database at this URL, which must be empty.
+    Postgres(String),
+}
+
+/// A server, with the right to do everything in it. One that was started here ends when this is dropped.
+pub struct Server {
+    address: String,
+    token: Option<String>,
+    client: Client,
+    process: Option<Process>,
+}
+
+struct Process {
+    child: Child,
+    log: PathBuf,
+    // Removed when the server is gone.
+    _folder: TempDir,
+}
+
+impl Server {
+    /// A server that runs already.
+    pub async fn given(address: &str, token: Option<&str>) -> Result<Self> {
+        let address = address.trim_end_matches('/').to_owned();
+        let client = connect(&address, token).await?;
+        Ok(Self { address, token: token.map(str::to_owned), client, process: None })
+    }
+
+    /// Starts one and waits until it is ready. What it writes goes to `log`.
+    pub async fn start(database: &Database, config: &Config, log: PathBuf) -> Result<Self> {
+        let binary = tokio::task::spawn_blocking(binary::windhover).await??;
+        let folder = tempfile::tempdir().context("making a folder for the server")?;
+        let (port, management) = free_ports()?;
+        let token: String = rand::rng().sample_iter(Alphanumeric).take(48).map(char::from).collect();
+        let mut command = Command::new(&binary);
+        command.arg("server").arg(match database {
+            Database::Sqlite => "local",
+            Database::Postgres(_) => "standalone",
+        });
+        let config_file = write_config(folder.path(), config)?;
+        command.arg("--config").arg(config_file);
+        command.args(["--port", &port.to_string(), "--management-port", &management.to_string()]);
+        clean_environment(&mut command);
+        command.env("WINDHOVER_OUTBOUND_ALLOW_PRIVATE", "true");
+        for (name, value) in &config.envs {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            command.env(format!("KESTRA_{}", name.to_ascii_uppercase()), text);
+        }
+        command.arg("--data-dir").arg(folder.path().join("data"));
+        if let Database::Postgres(url) = database {
+            command.env("WINDHOVER_DATABASE_URL", url).env("WINDHOVER_BOOTSTRAP_TOKEN", &token);
+        }
+        if let Some(parent) = log.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
+        let child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
+        let mut process = Process { child, log, _folder: folder };
+        process.wait_until_ready(management).await?;
+        let address = format!("http://127.0.0.1:{port}");
+        let token = Some(token).filter(|_| matches!(database, Database::Postgres(_)));
+        let client = connect(&address, token.as_deref()).await?;
+        Ok(Self { address, token, client, process: Some(process) })
+    }
+
+    /// `http://HOST:PORT` without a slash at its end.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Makes a tenant, and a client that acts in it.
+    pub async fn new_tenant(&self, tenant: &str) -> Result<Client> {
+        let request = CreateTenantRequest { tenant_id: tenant.to_owned(), ..CreateTenantRequest::default() };
+        self.client.create_tenant(request).await?;
+        Ok(self.client.acting_as(self.token.as_deref(), Some(tenant))?)
+    }
+
+    /// What it wrote last, when it has ended by itself.
+    pub fn obituary(&mut self) -> Option<String> {
+        let process = self.process.as_mut()?;
+        let status = process.child.try_wait().ok().flatten()?;
+        Some(format!("the server has ended ({status}): {}", process.last_words()))
+    }
+}
+
+impl Process {
+    async fn wait_until_ready(&mut self, management: u16) -> Result<()> {
+        let url = format!("http://127.0.0.1:{management}/health/readiness");
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+        let ready = async {
+            loop {
+                if let Some(status) = self.child.try_wait()? {
+                    bail!("the server did not start ({status}): {}", self.last_words());
+                }
+                if http.get(&url).send().await.is_ok_and(|response| response.status().is_success()) {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        match tokio::time::timeout(START, ready).await {
+            Ok(result) => result,
+            Err(_) => bail!("the server was not ready after {START:?}: {}", self.last_words()),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let text = std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text = text.unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        shorten(&lines[lines.len().saturating_sub(20)..].join("\n"), 4_000)
+    }
+}
+
+async fn connect(address: &str, token: Option<&str>) -> Result<Client> {
+    let mut options = ClientOptions::new(address).connections(2);
+    options.token = token.map(str::to_owned);
+    Client::connect(options).await.with_context(|| format!("connecting to {address}"))
+}
+
+/// Two ports that nobody listens on now.
+fn free_ports() -> Result<(u16, u16)> {
+    let both = [TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?];
+    Ok((both[0].local_addr()?.port(), both[1].local_addr()?.port()))
+}
+
+/// The settings that only a file can hold. JSON is YAML.
+fn write_config(folder: &Path, config: &Config) -> Result<PathBuf> {
+    let settings = match config.globals.is_empty() {
+        true => json!({}),
+        false => json!({ "kestra": { "variables": { "globals": Value::Object(config.globals.clone()) } } }),
+    };
+    let path = folder.join("windhover.yaml");
+    std::fs::write(&path, settings.to_string()).context("writing the server's settings")?;
+    Ok(path)
+}
+
+/// What is set for this program, or for another server, is not meant for the one that starts.
+fn clean_environment(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("WINDHOVER_") || name.starts_with("KESTRA_")) {
+            command.env_remove(name);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! All cases, on every kind of server.
+//!
+//! `WINDHOVER_CONFORMANCE_DIR` says where the cases are (default: `../shared/conformance` beside the workspace),
+//! `WINDHOVER_CONFORMANCE_ONLY` runs only those whose names match, and `WINDHOVER_CONFORMANCE_SERVER` with
+//! `WINDHOVER_TOKEN` runs them against a server that is there already.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use futures::FutureExt;
+use tokio::sync::Mutex;
+use windhover_conformance::{
+    expected::Expected,
+    report::announce,
+    server::Database,
+    suite::{self, Folder, NewDatabase, Target},
+};
+use windhover_testkit::Postgres;
+
+/// One suite after the other: together they would only take each other's time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cases_pass_on_sqlite() -> Result<()> {
+    if let Some(reason) = not_here() {
+        return skip("sqlite", &reason);
+    }
+    let database: NewDatabase = Arc::new(|| async { Ok(Database::Sqlite) }.boxed());
+    run("sqlite", &Target::Started(database)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cases_pass_on_postgres() -> Result<()> {
+    if let Some(reason) = not_here() {
+        return skip("postgres", &reason);
+    }
+    let fresh = || async { Ok(Database::Postgres(Postgres::shared().await?.fresh_database().await?)) };
+    let database: NewDatabase = Arc::new(move || fresh().boxed());
+    run("postgres", &Target::Started(database)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cases_pass_on_the_given_server() -> Result<()> {
+    match std::env::var("WINDHOVER_CONFORMANCE_SERVER") {
+        Ok(address) => {
+            let token = std::env::var("WINDHOVER_TOKEN").ok().filter(|token| !token.is_empty());
+            run("given", &Target::Given { address, token }).await
+        }
+        Err(_) => skip("given", "WINDHOVER_CONFORMANCE_SERVER names no server"),
+    }
+}
+
+/// Why no server is started.
+fn not_here() -> Option<String> {
+    std::env::var_os("WINDHOVER_CONFORMANCE_SERVER").map(|_| "WINDHOVER_CONFORMANCE_SERVER names a server".to_owned())
+}
+
+fn skip(suite: &str, reason: &str) -> Result<()> {
+    announce(&format!("conformance: {suite}: SKIPPED: {reason}"));
+    Ok(())
+}
+
+async fn run(suite: &str, target: &Target) -> Result<()> {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let Some(folder) = Folder::find() else {
+        return skip(suite, "there is no folder of cases; WINDHOVER_CONFORMANCE_DIR says where it is");
+    };
+    let only = suite::only();
+    let cases = folder.cases(only.as_deref())?;
+    let expected = Expected::of_this_version()?;
+    let report = suite::run(suite, &folder, &cases, target).await?;
+    let path = report.write(&suite::output()?)?;
+    announce(&format!("\nreport: {}{}", path.display(), report.text(&expected)));
+    let complaints = report.complaints(&expected, only.is_none());
+    if !complaints.is_empty() {
+        bail!("{} results are not as they must be:\n{}", complaints.len(), complaints.join("\n"));
+    }
+    Ok(())
+}

@@ -1,0 +1,365 @@
+//! What expressions see while the engine renders (expression reference 16, flow model reference 3.7, 1.x reference 3.3).
+
+mod job;
+mod views;
+
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value as Json;
+use windhover_expression::{
+    Environment, ExpressionError, Interrupt, SecretRequest, SeededRandom, Services, Value, Variables, Zone,
+};
+use windhover_flow::{Flow, Task, Text};
+use windhover_types::{JsonMap, Masker, Secret, Timestamp, nested_labels};
+
+pub(crate) use job::job_variables;
+
+use crate::{Env, Execution, Fact, FactValue, Facts, Moment, Run, TaskRun};
+
+/// What an inline task renders with.
+pub trait RenderContext {
+    /// Variables, services and bounds for [`windhover_expression::Template`] and the properties of a flow.
+    fn environment(&self) -> Environment<'_>;
+
+    /// The time, the same for the whole step.
+    fn now(&self) -> Timestamp;
+
+    /// The execution as it is before the task.
+    fn execution(&self) -> &Execution;
+
+    /// What `vars` shows: the execution's own variables, or else the flow's.
+    fn variables(&self) -> &JsonMap;
+}
+
+/// Documents of an execution that expressions read in place; made when they are first read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RootCache {
+    inputs: OnceLock<Arc<Json>>,
+    vars: OnceLock<Arc<Json>>,
+    labels: OnceLock<Arc<Json>>,
+    trigger: OnceLock<Arc<Json>>,
+}
+
+impl RootCache {
+    /// To be called when labels or variables change.
+    pub(crate) fn forget_changeable(&mut self) {
+        self.labels = OnceLock::new();
+        self.vars = OnceLock::new();
+    }
+}
+
+/// Why something has no value: the step must stop for facts, or the template is wrong.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Needs(Vec<Fact>),
+    Failed(String),
+}
+
+impl From<ExpressionError> for Stop {
+    fn from(error: ExpressionError) -> Self {
+        match error {
+            ExpressionError::Needs(key) => match Fact::from_key(&key) {
+                Some(fact) => Stop::Needs(vec![fact]),
+                None => Stop::Failed(format!("`{key}` is not available to what the executor renders")),
+            },
+            other => Stop::Failed(other.to_string()),
+        }
+    }
+}
+
+/// Variables and services of one evaluation.
+///
+/// It must be dropped before the run changes: values of `outputs` share the run's task runs.
+pub(crate) struct Context<'a> {
+    pub(crate) flow: &'a Flow,
+    pub(crate) run: &'a Run,
+    /// Absent for what belongs to the flow: its outputs, its triggers.
+    pub(crate) task: Option<(&'a Task, &'a TaskRun)>,
+    pub(crate) facts: &'a Facts,
+    pub(crate) moment: Moment,
+    pub(crate) env: &'a Env,
+    /// Further roots, which hide those of the run.
+    pub(crate) extra: &'a [(&'static str, Value)],
+    /// Of the run itself nothing can be seen: what is rendered belongs to another flow.
+    foreign: bool,
+    random: SeededRandom,
+    masked: std::cell::RefCell<Vec<Secret>>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(flow: &'a Flow, run: &'a Run, facts: &'a Facts, moment: Moment, env: &'a Env) -> Self {
+        Self {
+            flow,
+            run,
+            task: None,
+            facts,
+            moment,
+            env,
+            extra: &[],
+            foreign: false,
+            random: SeededRandom::new(moment.seed),
+            masked: std::cell::RefCell::default(),
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn of_task(mut self, task: &'a Task, task_run: &'a TaskRun) -> Self {
+        // Tasks of one step must not draw the same numbers; an attempt that is rendered again must.
+        let mut salt = [0; 8];
+        salt.copy_from_slice(&task_run.id.as_bytes()[8..]);
+        let salt = u64::from_be_bytes(salt).wrapping_add(task_run.attempts.len() as u64);
+        self.random = SeededRandom::new(self.moment.seed ^ salt);
+        self.task = Some((task, task_run));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_extra(mut self, extra: &'a [(&'static str, Value)]) -> Self {
+        self.extra = extra;
+        self
+    }
+
+    /// For what belongs to another flow, whose roots are these.
+    #[must_use]
+    pub(crate) fn foreign(mut self, roots: &'a [(&'static str, Value)]) -> Self {
+        self.extra = roots;
+        self.foreign = true;
+        self
+    }
+
+    pub(crate) fn render(&self, text: &Text) -> Result<String, Stop> {
+        text.render(&self.environment()).map_err(|error| self.stop(error))
+    }
+
+    /// The reason with the secrets taken out that the evaluation has seen.
+    pub(crate) fn stop(&self, error: ExpressionError) -> Stop {
+        match Stop::from(error) {
+            Stop::Failed(message) => Stop::Failed(self.mask_message(&message)),
+            needs => needs,
+        }
+    }
+
+    pub(crate) fn mask_message(&self, message: &str) -> String {
+        Masker::new(self.masked.borrow().iter().cloned()).mask(message)
+    }
+
+    fn own_variables(&self) -> &JsonMap {
+        self.run.execution.variables.as_deref().unwrap_or(&self.flow.variables)
+    }
+
+    /// A root of the run, `None` for what is absent or unknown.
+    fn own_root(&self, name: &str) -> Option<Value> {
+        let execution = &self.run.execution;
+        let roots = &self.run.roots;
+        let shared = |cell: &OnceLock<Arc<Json>>, make: &dyn Fn() -> JsonMap| {
+            Value::from_shared_json(Arc::clone(cell.get_or_init(|| Arc::new(Json::Object(make())))))
+        };
+        if !self.has_root(name) {
+            return None;
+        }
+        Some(match name {
+            "envs" => Value::from_shared_json(Arc::clone(&self.env.envs)),
+            "globals" => Value::from_shared_json(Arc::clone(&self.env.globals)),
+            "kestra" => Value::from_shared_json(Arc::clone(&self.env.kestra)),
+            "flow" => flow_root(execution),
+            "execution" => execution_root(execution),
+            "labels" => shared(&roots.labels, &|| nested_labels(&execution.labels)),
+            "vars" => shared(&roots.vars, &|| self.own_variables().clone()),
+            "inputs" => shared(&roots.inputs, &|| execution.inputs.as_ref().clone()),
+            "trigger" | "schedule" => {
+                let variables =
+                    || execution.trigger.as_ref().map(|trigger| trigger.variables.clone()).unwrap_or_default();
+                shared(&roots.trigger, &variables)
+            }
+            "outputs" => views::outputs(self.run),
+            "tasks" => views::tasks(self.run),
+            "task" => task_root(self.task?.0),
+            "taskrun" => task_run_root(self.task?.1),
+            "parents" => Value::list(self.ancestors(self.task?.1)),
+            "parent" => self.ancestors(self.task?.1).into_iter().next()?,
+            _ => return None,
+        })
+    }
+
+    fn has_root(&self, name: &str) -> bool {
+        let execution = &self.run.execution;
+        match name {
+            "envs" | "globals" | "kestra" => true,
+            _ if self.foreign => false,
+            "flow" | "execution" | "labels" => true,
+            "vars" => !self.own_variables().is_empty(),
+            "inputs" => !execution.inputs.is_empty(),
+            "trigger" => execution.trigger.is_some(),
+            "schedule" => execution.trigger.as_ref().is_some_and(|trigger| trigger.type_name.ends_with(".Schedule")),
+            "outputs" | "tasks" => !self.run.task_runs.is_empty(),
+            "task" | "taskrun" | "parents" => self.task.is_some(),
+            "parent" => self.task.is_some_and(|(_, task_run)| !self.ancestors(task_run).is_empty()),
+            _ => false,
+        }
+    }
+
+    /// Ancestors that have a value or outputs, nearest first.
+    fn ancestors(&self, task_run: &TaskRun) -> Vec<Value> {
+        let mut found = Vec::new();
+        let mut next = task_run.parent_id;
+        while let Some(ancestor) = next.and_then(|id| self.run.task_run(id)) {
+            next = ancestor.parent_id;
+            let mut entry = Vec::new();
+            if let Some(value) = &ancestor.value {
+                entry.push(("taskrun", Value::map([("value", Value::text(value))])));
+            }
+            if let Some(outputs) =
+                ancestor.outputs.as_ref().filter(|outputs| outputs.as_object().is_some_and(|map| !map.is_empty()))
+            {
+                entry.push(("outputs", Value::from_shared_json(Arc::clone(outputs))));
+            }
+            if !entry.is_empty() {
+                found.push(Value::map(entry));
+            }
+        }
+        found
+    }
+}
+
+const ROOTS: [&str; 16] = [
+    "envs",
+    "globals",
+    "flow",
+    "vars",
+    "inputs",
+    "task",
+    "taskrun",
+    "parents",
+    "parent",
+    "execution",
+    "kestra",
+    "outputs",
+    "tasks",
+    "labels",
+    "trigger",
+    "schedule",
+];
+
+impl Variables for Context<'_> {
+    fn root(&self, name: &str) -> Result<Option<Value>, Interrupt> {
+        if let Some((_, value)) = self.extra.iter().find(|(extra, _)| *extra == name) {
+            return Ok(Some(value.clone()));
+        }
+        Ok(self.own_root(name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let extra = self.extra.iter().map(|(name, _)| *name);
+        let own =
+            ROOTS.into_iter().filter(|name| self.has_root(name) && self.extra.iter().all(|(extra, _)| extra != name));
+        own.chain(extra).map(str::to_owned).collect()
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.has_root(name) || self.extra.iter().any(|(extra, _)| *extra == name)
+    }
+}
+
+impl Services for Context<'_> {
+    fn secret(&self, request: &SecretRequest) -> Result<Option<String>, Interrupt> {
+        let namespace = match &request.namespace {
+            Some(namespace) => namespace,
+            None if request.flow_namespace.is_empty() => &self.run.execution.namespace,
+            None => &request.flow_namespace,
+        };
+        let fact = Fact::Secret { namespace: namespace.clone(), key: request.key.to_uppercase() };
+        match self.facts.get(&fact) {
+            Some(FactValue::Secret(Ok(secret))) => {
+                self.masked.borrow_mut().push(secret.clone());
+                Ok(Some(secret.expose().to_owned()))
+            }
+            Some(FactValue::Secret(Err(reason))) => Err(Interrupt::failed(reason.clone())),
+            _ => Err(Interrupt::Needs(fact.key())),
+        }
+    }
+
+    fn mask(&self, text: &str) {
+        self.masked.borrow_mut().push(Secret::new(text));
+    }
+
+    fn now(&self) -> Result<chrono::DateTime<chrono::Utc>, Interrupt> {
+        self.moment.now.to_utc().ok_or_else(|| Interrupt::failed("The time is outside of the calendar"))
+    }
+
+    fn random(&self) -> Result<u64, Interrupt> {
+        Ok(self.random.next())
+    }
+
+    fn timezone(&self) -> Zone {
+        self.env.timezone.clone()
+    }
+}
+
+impl RenderContext for Context<'_> {
+    fn environment(&self) -> Environment<'_> {
+        Environment::new(self, self)
+            .with_cache(&self.env.templates)
+            .with_limits(self.env.expression_limits.clone())
+            .with_recursive(self.env.recursive_rendering)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.moment.now
+    }
+
+    fn execution(&self) -> &Execution {
+        &self.run.execution
+    }
+
+    fn variables(&self) -> &JsonMap {
+        self.own_variables()
+    }
+}
+
+fn instant(at: Timestamp) -> Value {
+    at.floor_millis().to_utc().map_or(Value::Null, Value::Instant)
+}
+
+fn flow_root(execution: &Execution) -> Value {
+    Value::map([
+        ("id", Value::text(&execution.flow_id)),
+        ("namespace", Value::text(&execution.namespace)),
+        ("revision", Value::Int(i32::try_from(execution.flow_revision).unwrap_or(i32::MAX))),
+        ("tenantId", Value::text(execution.tenant.as_str())),
+    ])
+}
+
+fn execution_root(execution: &Execution) -> Value {
+    let mut root = vec![
+        ("id", Value::text(execution.id.to_string())),
+        ("startDate", instant(execution.state.started())),
+        ("originalId", Value::text(execution.original_id.to_string())),
+        ("state", Value::text(execution.current().as_str())),
+    ];
+    if let Some(outputs) = &execution.outputs {
+        root.push(("outputs", Value::from_json(&Json::Object(outputs.clone()))));
+    }
+    Value::map(root)
+}
+
+fn task_root(task: &Task) -> Value {
+    Value::map([("id", Value::text(&task.id)), ("type", Value::text(&task.type_name))])
+}
+
+fn task_run_root(task_run: &TaskRun) -> Value {
+    let mut root = vec![
+        ("id", Value::text(task_run.id.to_string())),
+        ("startDate", instant(task_run.state.started())),
+        ("attemptsCount", Value::Int(i32::try_from(task_run.ended_attempts()).unwrap_or(i32::MAX))),
+    ];
+    if let Some(parent) = task_run.parent_id {
+        root.push(("parentId", Value::text(parent.to_string())));
+    }
+    if let Some(value) = &task_run.value {
+        root.push(("value", Value::text(value)));
+    }
+    if let Some(iteration) = task_run.iteration {
+        root.push(("iteration", Value::Int(i32::try_from(iteration).unwrap_or(i32::MAX))));
+    }
+    Value::map(root)
+}

@@ -1,0 +1,235 @@
+//! Whether a Flow trigger fires for a change of state, and what it starts (flow model reference 6.5, 1.x reference 6.5).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use windhover_expression::{Environment, Value as ExpressionValue};
+use windhover_flow::{ConditionError, Flow, InputsError, Trigger, TriggerKind, Upstream, evaluate_all, fill_defaults};
+use windhover_types::{JsonMap, Label, State, correlation_id, label_value, merge_labels, nested_labels};
+
+use crate::{
+    Env, Execution, Fact, Facts, Moment, NewExecution, RenderContext, Run, TriggerInfo,
+    context::{Context, Stop},
+    ids,
+};
+
+/// What `trigger.type` says, however the trigger's type was written.
+const TYPE: &str = "io.kestra.plugin.core.trigger.Flow";
+
+/// A change of state of an execution.
+pub struct UpstreamChange<'a> {
+    pub flow: &'a Arc<Flow>,
+    pub run: &'a Run,
+    /// The state that it has entered; the last entry of this state in its history is the change.
+    pub to: State,
+}
+
+/// Why a trigger did not fire although its conditions may hold.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowTriggerError {
+    #[error("{0}")]
+    Failed(String),
+    /// Parts of the upstream execution that are not in memory.
+    #[error("facts have to be loaded first: {0:?}")]
+    Needs(Vec<Fact>),
+}
+
+impl From<Stop> for FlowTriggerError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Needs(facts) => Self::Needs(facts),
+            Stop::Failed(reason) => Self::Failed(reason),
+        }
+    }
+}
+
+/// The execution that this trigger of `listening` (revision `listening_revision`) starts because of the change; `None` when it does not
+/// fire. A disabled trigger, a disabled flow, and the upstream's own flow never do.
+///
+/// Everything in it follows from the change: its id is derived, and `now()` is the time of the change.
+///
+/// # Errors
+/// A condition or an input that cannot be evaluated: nothing is started, and the caller warns.
+pub fn flow_trigger(
+    change: &UpstreamChange<'_>,
+    listening: &Flow,
+    listening_revision: u32,
+    trigger: &Trigger,
+    env: &Env,
+) -> Result<Option<NewExecution>, FlowTriggerError> {
+    let TriggerKind::Flow(kind) = &trigger.kind else { return Ok(None) };
+    let upstream = &change.run.execution;
+    let own = listening.namespace == upstream.namespace && listening.id == upstream.flow_id;
+    if own || trigger.disabled || listening.disabled || !kind.states.contains(&change.to) {
+        return Ok(None);
+    }
+    let entries = upstream.state.entries();
+    let Some(entry) = entries.iter().rposition(|entry| entry.state == change.to && entry.state != State::Created)
+    else {
+        return Ok(None);
+    };
+    let at = entries[entry].at;
+    let id = ids::triggered_execution_id(
+        at.floor_millis(),
+        &listening.namespace,
+        &listening.id,
+        &trigger.id,
+        upstream.id,
+        entry,
+    );
+    let moment = Moment { now: at, seed: seed_of(id) };
+    let facts = Facts::new();
+    let context = Context::new(change.flow, change.run, &facts, moment, env);
+    if !conditions_hold(&context, change, trigger)? {
+        return Ok(None);
+    }
+    let given = inputs(&context, upstream, kind.inputs.as_ref())?;
+    let variables = trigger_variables(change);
+    let (labels, own_inputs) = {
+        let roots = listening_roots(listening, listening_revision, &variables, upstream);
+        let own = Context::new(listening, change.run, &facts, moment, env).foreign(&roots);
+        let filled = fill_defaults(&listening.inputs, &given, &own.environment()).map_err(|error| match error {
+            InputsError::Needs(key) => {
+                FlowTriggerError::from(Stop::from(windhover_expression::ExpressionError::Needs(key)))
+            }
+            invalid @ InputsError::Invalid(_) => FlowTriggerError::Failed(own.mask_message(&invalid.to_string())),
+        })?;
+        (trigger_labels(trigger, &own.environment()), filled)
+    };
+    let own_labels: Vec<Label> = listening.labels.iter().filter(|label| !label.is_system()).cloned().collect();
+    let mut labels = merge_labels([own_labels.as_slice(), labels.as_slice()]);
+    labels.push(match label_value(&upstream.labels, Label::CORRELATION_ID) {
+        Some(value) => Label::new(Label::CORRELATION_ID, value),
+        None => correlation_id(upstream.id),
+    });
+    Ok(Some(NewExecution {
+        id,
+        namespace: listening.namespace.clone(),
+        flow_id: listening.id.clone(),
+        flow_revision: listening_revision,
+        labels,
+        inputs: Arc::new(own_inputs),
+        variables: None,
+        trigger: Some(TriggerInfo { id: trigger.id.clone(), type_name: TYPE.to_owned(), variables }),
+        parent: None,
+        schedule_time: None,
+        trace_parent: upstream.trace_parent.clone(),
+    }))
+}
+
+fn seed_of(id: windhover_types::Id) -> u64 {
+    let mut seed = [0; 8];
+    seed.copy_from_slice(&id.as_bytes()[8..]);
+    u64::from_be_bytes(seed)
+}
+
+fn conditions_hold(
+    context: &Context<'_>,
+    change: &UpstreamChange<'_>,
+    trigger: &Trigger,
+) -> Result<bool, FlowTriggerError> {
+    let execution = &change.run.execution;
+    let upstream = Upstream {
+        namespace: &execution.namespace,
+        flow_id: &execution.flow_id,
+        state: change.to,
+        labels: &execution.labels,
+    };
+    let variables = trigger_variables(change);
+    let roots = [("trigger", ExpressionValue::from_json(&Value::Object(variables)))];
+    let context =
+        Context::new(context.flow, context.run, context.facts, context.moment, context.env).with_extra(&roots);
+    evaluate_all(&trigger.conditions, Some(&upstream), &context.environment()).map_err(|error| match error {
+        ConditionError::Expression(error) => context.stop(error).into(),
+        other => FlowTriggerError::Failed(other.to_string()),
+    })
+}
+
+/// With outputs of the upstream execution `trigger.outputs` alone is visible, else that execution's own context.
+fn inputs(
+    context: &Context<'_>,
+    upstream: &Execution,
+    inputs: Option<&windhover_flow::Properties>,
+) -> Result<JsonMap, FlowTriggerError> {
+    let Some(inputs) = inputs else { return Ok(JsonMap::new()) };
+    let rendered = match upstream.outputs.as_ref().filter(|outputs| !outputs.is_empty()) {
+        Some(outputs) => {
+            let outputs = ExpressionValue::from_json(&Value::Object(outputs.clone()));
+            let only = OnlyOutputs { context, trigger: ExpressionValue::map([("outputs", outputs)]) };
+            let mut environment = context.environment();
+            environment.variables = &only;
+            inputs.render(&environment)
+        }
+        None => inputs.render(&context.environment()),
+    };
+    match rendered.map_err(|error| context.stop(error))? {
+        Value::Object(map) => Ok(map),
+        _ => Err(FlowTriggerError::Failed("inputs: a map is expected".to_owned())),
+    }
+}
+
+struct OnlyOutputs<'a> {
+    context: &'a Context<'a>,
+    trigger: ExpressionValue,
+}
+
+impl windhover_expression::Variables for OnlyOutputs<'_> {
+    fn root(&self, name: &str) -> Result<Option<ExpressionValue>, windhover_expression::Interrupt> {
+        match name {
+            "trigger" => Ok(Some(self.trigger.clone())),
+            "envs" | "globals" => self.context.root(name),
+            _ => Ok(None),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        ["envs", "globals", "trigger"].map(str::to_owned).to_vec()
+    }
+}
+
+fn trigger_variables(change: &UpstreamChange<'_>) -> JsonMap {
+    let execution = &change.run.execution;
+    let labels: Vec<Label> =
+        execution.labels.iter().filter(|label| label.key != Label::CORRELATION_ID).cloned().collect();
+    let mut variables = JsonMap::new();
+    let mut set = |key: &str, value: Value| drop(variables.insert(key.to_owned(), value));
+    set("executionId", Value::String(execution.id.to_string()));
+    set("executionLabels", Value::Object(nested_labels(&labels)));
+    set("state", Value::String(change.to.as_str().to_owned()));
+    set("namespace", Value::String(execution.namespace.clone()));
+    set("flowId", Value::String(execution.flow_id.clone()));
+    set("flowRevision", Value::from(execution.flow_revision));
+    if let Some(outputs) = execution.outputs.as_ref().filter(|outputs| !outputs.is_empty()) {
+        set("outputs", Value::Object(outputs.clone()));
+    }
+    variables
+}
+
+/// Roots of the flow that is being started, in place of the upstream's.
+fn listening_roots(
+    flow: &Flow,
+    revision: u32,
+    variables: &JsonMap,
+    upstream: &Execution,
+) -> [(&'static str, ExpressionValue); 4] {
+    let root = ExpressionValue::map([
+        ("id", ExpressionValue::text(&flow.id)),
+        ("namespace", ExpressionValue::text(&flow.namespace)),
+        ("revision", ExpressionValue::whole(i64::from(revision))),
+        ("tenantId", ExpressionValue::text(upstream.tenant.as_str())),
+    ]);
+    [
+        ("flow", root),
+        ("vars", ExpressionValue::from_json(&Value::Object(flow.variables.clone()))),
+        ("labels", ExpressionValue::from_json(&Value::Object(nested_labels(&flow.labels)))),
+        ("trigger", ExpressionValue::from_json(&Value::Object(variables.clone()))),
+    ]
+}
+
+/// A label that cannot be rendered is left out.
+fn trigger_labels(trigger: &Trigger, environment: &Environment<'_>) -> Vec<Label> {
+    let label = |(key, value): &(windhover_flow::Text, windhover_flow::Text)| {
+        Some(Label::new(key.render(environment).ok()?, value.render(environment).ok()?))
+    };
+    trigger.labels.iter().filter_map(label).filter(|label| !label.is_system()).collect()
+}

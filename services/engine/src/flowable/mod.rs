@@ -1,0 +1,139 @@
+//! Flowable tasks: which lists they have, how their main list runs, and what they decide when they open.
+//!
+//! A further flowable is one more file and one more line in each of the three tables below; how lists are planned, how
+//! containers end, retries and kills stay as they are ([`crate::machine`]).
+
+mod foreach;
+mod if_;
+mod parallel;
+mod switch;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use windhover_flow::{Block, Flow, Handlers, Task, TaskKind};
+use windhover_types::{JsonMap, State};
+
+use crate::{
+    Opened,
+    context::{Context, Stop},
+};
+
+/// The lists of the flow itself or of a flowable, and how the main one runs.
+pub(crate) struct Lists<'a> {
+    pub(crate) main: &'a [Arc<Task>],
+    pub(crate) errors: &'a [Arc<Task>],
+    pub(crate) finally: &'a [Arc<Task>],
+    pub(crate) shape: Shape<'a>,
+}
+
+/// How a main list runs. `errors` and `finally` always run one task after another (flow model 1.x reference 4.1).
+#[derive(Clone, Copy)]
+pub(crate) enum Shape<'a> {
+    /// One task after another; a failure ends the list.
+    Sequence,
+    /// Side by side, so many at once (0 = all).
+    Parallel { concurrent: u32 },
+    /// The whole list once for each value, so many values at once (0 = all).
+    Loop { values: &'a [String], concurrent: u32 },
+}
+
+impl Shape<'_> {
+    /// What is begun piece by piece: children of a Parallel, iterations of a loop. `None`: one after another.
+    pub(crate) fn pieces(&self, main: &[Arc<Task>]) -> Option<u32> {
+        match self {
+            Shape::Sequence => None,
+            Shape::Parallel { .. } => Some(main.len() as u32),
+            // Without tasks there is nothing to do for any value.
+            Shape::Loop { .. } if main.is_empty() => Some(0),
+            Shape::Loop { values, .. } => Some(values.len() as u32),
+        }
+    }
+
+    pub(crate) fn concurrent(&self) -> u32 {
+        match self {
+            Shape::Sequence => 1,
+            Shape::Parallel { concurrent } | Shape::Loop { concurrent, .. } => *concurrent,
+        }
+    }
+}
+
+/// What a flowable decided when it was opened; evaluated once and stored (flow model reference 4.4).
+pub(crate) struct Opening {
+    pub(crate) opened: Option<Opened>,
+    /// Its outputs, a map.
+    pub(crate) outputs: JsonMap,
+    /// It fails without running anything, for this reason.
+    pub(crate) failure: Option<String>,
+}
+
+impl Opening {
+    fn plain() -> Self {
+        Self { opened: None, outputs: JsonMap::new(), failure: None }
+    }
+
+    fn decided(opened: Opened) -> Self {
+        Self { opened: Some(opened), ..Self::plain() }
+    }
+
+    fn with_output(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.outputs.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// Whether the task decides which tasks come next.
+pub(crate) fn is_flowable(kind: &TaskKind) -> bool {
+    !matches!(kind, TaskKind::Runnable(_) | TaskKind::Subflow(_))
+}
+
+/// Table 1: what a flowable decides when it opens.
+pub(crate) fn open(kind: &TaskKind, context: &Context<'_>) -> Result<Opening, Stop> {
+    match kind {
+        TaskKind::Sequential(_) | TaskKind::AllowFailure(_) => Ok(Opening::plain()),
+        TaskKind::Parallel { concurrent, .. } => parallel::open(concurrent.as_ref(), context),
+        TaskKind::If { condition, .. } => if_::open(condition, context),
+        TaskKind::Switch { value, cases, defaults, .. } => switch::open(value, cases, defaults.as_ref(), context),
+        TaskKind::ForEach { values, .. } => foreach::open(values, context),
+        TaskKind::Runnable(_) | TaskKind::Subflow(_) => Err(Stop::Failed("the task is no flowable".to_owned())),
+    }
+}
+
+/// Table 2: its lists, given what it decided.
+pub(crate) fn lists<'a>(kind: &'a TaskKind, opened: Option<&'a Opened>) -> Lists<'a> {
+    match kind {
+        TaskKind::Sequential(block) | TaskKind::AllowFailure(block) => of_block(block, Shape::Sequence),
+        TaskKind::Parallel { block, .. } => of_block(block, parallel::shape(opened)),
+        TaskKind::If { then, otherwise, handlers, .. } => sequence(if_::branch(then, otherwise, opened), handlers),
+        TaskKind::Switch { cases, defaults, handlers, .. } => {
+            sequence(switch::branch(cases, defaults.as_ref(), opened), handlers)
+        }
+        TaskKind::ForEach { concurrency_limit, block, .. } => {
+            of_block(block, foreach::shape(*concurrency_limit, opened))
+        }
+        TaskKind::Runnable(_) | TaskKind::Subflow(_) => {
+            Lists { main: &[], errors: &[], finally: &[], shape: Shape::Sequence }
+        }
+    }
+}
+
+/// Table 3: its state, given the state of its main list (before `allowFailure` and `allowWarning`).
+pub(crate) fn outcome(kind: &TaskKind, state: State) -> State {
+    match kind {
+        TaskKind::AllowFailure(_) if state == State::Failed => State::Warning,
+        _ => state,
+    }
+}
+
+/// The lists of the flow itself.
+pub(crate) fn of_flow(flow: &Flow) -> Lists<'_> {
+    Lists { main: &flow.tasks, errors: &flow.errors, finally: &flow.finally, shape: Shape::Sequence }
+}
+
+fn of_block<'a>(block: &'a Block, shape: Shape<'a>) -> Lists<'a> {
+    Lists { main: &block.tasks, errors: &block.handlers.errors, finally: &block.handlers.finally, shape }
+}
+
+fn sequence<'a>(main: &'a [Arc<Task>], handlers: &'a Handlers) -> Lists<'a> {
+    Lists { main, errors: &handlers.errors, finally: &handlers.finally, shape: Shape::Sequence }
+}

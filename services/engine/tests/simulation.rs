@@ -1,0 +1,372 @@
+//! Random flows under random orders of events, with doubled and late events, lost workers, crashes and kills.
+//!
+//! After every step the invariants of `support::check` hold; in the end everything has ended, and, where the order of events cannot
+//! matter, as it ends without any trouble. A failing seed is printed; `WINDHOVER_SIMULATION_SEED` runs that one alone,
+//! `WINDHOVER_SIMULATION_SEEDS` sets how many are run.
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::json;
+use support::{Shell, ended, started};
+use windhover_engine::{Event, Job};
+use windhover_types::{Id, State};
+
+const DEFAULT_SEEDS: u64 = 1_500;
+
+#[test]
+fn random_flows_end_as_they_should_whatever_happens_on_the_way() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    if let Some(seed) = number("WINDHOVER_SIMULATION_SEED") {
+        return simulate(seed);
+    }
+    for seed in 0..number("WINDHOVER_SIMULATION_SEEDS").unwrap_or(DEFAULT_SEEDS) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| simulate(seed))) {
+            eprintln!("the simulation fails; run it again with WINDHOVER_SIMULATION_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn simulate(seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut generator =
+        Generator { random: StdRng::seed_from_u64(seed), next: 0, jobs: true, ordered: true, subflows: true };
+    let source = generator.flow("f");
+    generator.subflows = false;
+    let child = generator.flow("child");
+    if std::env::var("WINDHOVER_SIMULATION_SEED").is_ok() {
+        println!("{source}\n---\n{child}");
+    }
+    let kill = random.random_bool(0.15);
+    let (calm, expected) = calm_run(&source, &child);
+    let (wild, id) = wild_run(&source, &child, kill, &mut random);
+    assert_eq!(wild.created.len(), wild.stored.len());
+    for created in &wild.created {
+        assert!(wild.execution(*created).is_ended(), "{created} has not ended");
+        assert!(wild.task_runs(*created).all(|run| !run.is_open()), "{created} is not settled");
+    }
+    assert!(wild.jobs.is_empty(), "{:?}", wild.jobs);
+    if kill {
+        assert!(wild.state(id).is_terminal());
+        return;
+    }
+    assert_eq!(wild.state(id), calm.state(expected), "{:?}\n{:?}", wild.summary(id), calm.summary(expected));
+    assert_eq!(wild.execution(id).outputs, calm.execution(expected).outputs);
+    if generator.ordered {
+        assert_eq!(outline(&wild, id), outline(&calm, expected));
+    }
+}
+
+/// Task runs with states, failed and successful attempts, and outputs. Ids of children, which tell when they were made, become numbers.
+fn outline(shell: &Shell, id: Id) -> Vec<String> {
+    let of = |run: &windhover_engine::TaskRun| {
+        let counted = run.attempts.iter().filter(|attempt| attempt.state.current() != State::Resubmitted).count();
+        let outputs = run.outputs.as_ref().map(|outputs| outputs.to_string());
+        let text = format!("{} {:?} {} {counted} {outputs:?}", run.task_id, run.value_path, run.state.current());
+        let numbered = |text: String, (number, id): (usize, &Id)| text.replace(&id.to_string(), &format!("<{number}>"));
+        shell.created.iter().enumerate().fold(text, numbered)
+    };
+    shell.task_runs(id).map(of).collect()
+}
+
+/// How the job of a task run ends depends on nothing but the task, its place and the number of the try.
+fn result(shell: &Shell, execution: Id, job: &Job) -> State {
+    let Some(run) = shell.task_runs(execution).find(|run| run.id == job.task_run) else { return State::Success };
+    let tries = run.attempts.iter().filter(|attempt| attempt.state.current() == State::Failed).count();
+    let mut hasher = DefaultHasher::new();
+    (&run.task_id, &run.value_path, tries).hash(&mut hasher);
+    match hasher.finish() % 10 {
+        0 | 1 => State::Failed,
+        2 => State::Warning,
+        _ => State::Success,
+    }
+}
+
+/// The outputs say nothing of attempts, whose numbers lost workers change.
+fn end_of(shell: &Shell, execution: Id, job: &Job) -> Event {
+    let state = result(shell, execution, job);
+    let Event::JobEnded { task_run, dispatch, mut result } = ended(job, state, shell.now) else {
+        unreachable!("it is an end")
+    };
+    result.outputs = Some(json!({ "value": job.task_id }));
+    Event::JobEnded { task_run, dispatch, result }
+}
+
+fn calm_run(source: &str, child: &str) -> (Shell, Id) {
+    let mut shell = Shell::new(&[source, child]);
+    let id = shell.start("f", json!({}));
+    for _ in 0..20_000 {
+        shell.now = shell.now.plus(std::time::Duration::from_millis(1));
+        if let Some((owner, job)) = shell.jobs.first().cloned() {
+            let event = end_of(&shell, owner, &job);
+            shell.send(owner, event);
+        } else if !shell.fire_next() {
+            assert!(shell.state(id).is_terminal(), "a calm run ends: {:?}", shell.summary(id));
+            return (shell, id);
+        }
+    }
+    panic!("a calm run does not end: {:?}", shell.summary(id));
+}
+
+fn wild_run(source: &str, child: &str, kill: bool, random: &mut StdRng) -> (Shell, Id) {
+    let mut shell = Shell::new(&[source, child]);
+    shell.env.limits.inline_per_step = *[1, 2, 7, 500].choose(random).expect("not empty");
+    let new = shell.new_execution("f", json!({}));
+    let id = new.id;
+    // Created, and not yet stepped.
+    shell.begin(new);
+    let mut told: Vec<(Id, Event)> = Vec::new();
+    let mut losses = 0;
+    let mut begun: BTreeMap<(Id, u32), ()> = BTreeMap::new();
+    for _ in 0..100_000 {
+        shell.now = shell.now.plus(std::time::Duration::from_millis(random.random_range(0..50)));
+        let quiet = shell.events.is_empty() && shell.jobs.is_empty();
+        if quiet && !shell.fire_next() && shell.events.is_empty() && shell.jobs.is_empty() {
+            return (shell, id);
+        }
+        match random.random_range(0..100) {
+            0..45 => {
+                // Something that has been told, in any order between executions and often within one.
+                if let Some(index) = pick(shell.events.len(), random) {
+                    let (owner, event) = shell.events.remove(index).expect("it is there");
+                    told.push((owner, event.clone()));
+                    shell.apply(owner, event);
+                }
+            }
+            45..60 => {
+                if let Some(index) = pick(shell.jobs.len(), random) {
+                    let (owner, job) = shell.jobs[index].clone();
+                    let event = end_of(&shell, owner, &job);
+                    shell.events.push_back((owner, event));
+                }
+            }
+            60..70 => {
+                if let Some(index) = pick(shell.jobs.len(), random) {
+                    let (owner, job) = shell.jobs[index].clone();
+                    begun.insert((job.task_run, job.dispatch), ());
+                    let event = started(&job, shell.now);
+                    shell.events.push_back((owner, event));
+                }
+            }
+            70..75 if losses < 20 => {
+                if let Some(index) = pick(shell.jobs.len(), random) {
+                    losses += 1;
+                    let (owner, job) = shell.jobs[index].clone();
+                    shell.events.push_back((owner, Event::JobLost { task_run: job.task_run, dispatch: job.dispatch }));
+                }
+            }
+            75..82 => {
+                // Doubled, or long out of date.
+                if let Some((owner, event)) = told.choose(random).cloned() {
+                    shell.apply(owner, event);
+                }
+            }
+            82..88 => {
+                if let Some(owner) = shell.created.choose(random).copied() {
+                    shell.crash(owner);
+                    shell.events.push_back((owner, Event::Advance));
+                }
+            }
+            88..93 => {
+                if let Some(index) = pick(shell.timers.len(), random) {
+                    let (owner, timer, at) = shell.timers.remove(index);
+                    shell.now = shell.now.max(at);
+                    shell.events.push_back((owner, Event::TimerFired { timer }));
+                }
+            }
+            93 if kill => {
+                if let Some(owner) = shell.created.choose(random).copied() {
+                    shell.events.push_back((owner, Event::Kill));
+                }
+            }
+            _ => {}
+        }
+    }
+    panic!("it does not end: {:?} {:?} {:?}", shell.summary(id), shell.jobs, shell.timers);
+}
+
+fn pick(length: usize, random: &mut StdRng) -> Option<usize> {
+    (length > 0).then(|| random.random_range(0..length))
+}
+
+/// Writes random flows.
+struct Generator {
+    random: StdRng,
+    next: u32,
+    jobs: bool,
+    /// Nothing in the flow runs side by side.
+    ordered: bool,
+    subflows: bool,
+}
+
+impl Generator {
+    fn flow(&mut self, id: &str) -> String {
+        let mut text = format!("id: {id}\nnamespace: {}\n", support::NAMESPACE);
+        if self.chance(0.2) {
+            text += &format!("retry: {}\n", self.retry());
+        }
+        text += "tasks:\n";
+        let count = self.random.random_range(1..5);
+        self.list(&mut text, 1, 3, count);
+        self.handlers(&mut text, 0, 2);
+        if self.chance(0.3) {
+            text += "outputs:\n  - {id: o, type: STRING, value: \"{{ outputs.nothing.value ?? 'none' }}\"}\n";
+        }
+        text
+    }
+
+    fn chance(&mut self, of: f64) -> bool {
+        self.random.random_bool(of)
+    }
+
+    fn retry(&mut self) -> String {
+        let attempts = self.random.random_range(1..4);
+        match self.random.random_range(0..3) {
+            0 => format!("{{type: constant, interval: PT1S, maxAttempts: {attempts}}}"),
+            1 => format!("{{type: exponential, interval: PT1S, maxInterval: PT5S, maxAttempts: {attempts}}}"),
+            _ => format!(
+                "{{type: random, minInterval: PT1S, maxInterval: PT3S, maxAttempts: {attempts}, warningOnRetry: true}}"
+            ),
+        }
+    }
+
+    fn list(&mut self, text: &mut String, indent: usize, depth: u32, count: u32) {
+        for _ in 0..count {
+            self.task(text, indent, depth);
+        }
+    }
+
+    fn handlers(&mut self, text: &mut String, indent: usize, depth: u32) {
+        for name in ["errors", "finally"] {
+            if self.chance(0.2) {
+                *text += &format!("{}{name}:\n", "  ".repeat(indent));
+                let count = self.random.random_range(1..3);
+                self.list(text, indent + 1, depth, count);
+            }
+        }
+    }
+
+    fn task(&mut self, text: &mut String, indent: usize, depth: u32) {
+        self.next += 1;
+        let id = format!("t{}", self.next);
+        let pad = "  ".repeat(indent);
+        let mut lines: Vec<String> = Vec::new();
+        if self.chance(0.1) {
+            lines.push("allowFailure: true".to_owned());
+        }
+        if self.chance(0.1) {
+            lines.push("allowWarning: true".to_owned());
+        }
+        if self.chance(0.08) {
+            let condition = ["\"false\"", "\"{{ missing }}\"", "\"{{ outputs is defined }}\""]
+                .choose(&mut self.random)
+                .expect("some");
+            lines.push(format!("runIf: {condition}"));
+        }
+        let flowable = depth > 0 && self.chance(0.45);
+        if self.chance(if flowable { 0.1 } else { 0.2 }) {
+            let retry = self.retry();
+            lines.push(format!("retry: {retry}"));
+        }
+        let kind = if flowable { self.flowable_lines(&mut lines) } else { self.leaf_lines(&mut lines) };
+        *text += &format!("{pad}- id: {id}\n{pad}  type: io.kestra.plugin.core.{kind}\n");
+        for line in lines {
+            *text += &format!("{pad}  {line}\n");
+        }
+        if !flowable {
+            return;
+        }
+        let inner = indent + 1;
+        let lists: &[&str] = match kind {
+            "flow.If" => &["then", "else"],
+            "flow.Switch" => &["defaults"],
+            _ => &["tasks"],
+        };
+        for list in lists {
+            *text += &format!("{pad}  {list}:\n");
+            let count = self.random.random_range(1..4);
+            self.list(text, inner + 1, depth - 1, count);
+        }
+        self.handlers(text, inner, depth - 1);
+    }
+
+    fn flowable_lines(&mut self, lines: &mut Vec<String>) -> &'static str {
+        match self.random.random_range(0..8) {
+            0 | 1 => "flow.Sequential",
+            2 => "flow.AllowFailure",
+            3 => {
+                self.ordered = false;
+                if self.chance(0.5) {
+                    lines.push(format!("concurrent: {}", self.random.random_range(0..3)));
+                }
+                "flow.Parallel"
+            }
+            4 => {
+                lines.push(format!("condition: \"{}\"", self.chance(0.5)));
+                "flow.If"
+            }
+            5 => {
+                lines.push("value: anything".to_owned());
+                "flow.Switch"
+            }
+            _ => {
+                let limit = self.random.random_range(0..3);
+                if limit != 1 {
+                    self.ordered = false;
+                }
+                lines.push(format!("concurrencyLimit: {limit}"));
+                let count = self.random.random_range(0..4);
+                let values: Vec<String> = (0..count).map(|value| format!("v{value}")).collect();
+                lines.push(format!("values: {values:?}"));
+                "flow.ForEach"
+            }
+        }
+    }
+
+    fn leaf_lines(&mut self, lines: &mut Vec<String>) -> &'static str {
+        let earlier = self.random.random_range(0..=self.next);
+        match self.random.random_range(0..12) {
+            0..4 if self.jobs => {
+                lines.push("timeout: PT1H".to_owned());
+                // What runs side by side must not be read: whether it is there depends on the order.
+                let read =
+                    if self.ordered { format!("{{{{ outputs.t{earlier} ?? tasks ?? 1 }}}}") } else { "job".to_owned() };
+                lines.push(format!("message: \"{read}\""));
+                "log.Log"
+            }
+            0..7 => {
+                let read =
+                    if self.ordered { format!("{{{{ outputs.t{earlier} ?? 'none' }}}}") } else { "text".to_owned() };
+                lines.push(format!("format: \"{read} {{{{ taskrun.value ?? '' }}}}\""));
+                "debug.Return"
+            }
+            7 => {
+                lines.push("duration: PT2S".to_owned());
+                "flow.Sleep"
+            }
+            8 | 9 => {
+                if self.chance(0.5) {
+                    lines.push("condition: \"{{ taskrun.attemptsCount < 1 }}\"".to_owned());
+                }
+                "execution.Fail"
+            }
+            10 if self.subflows => {
+                lines.push("namespace: company.team".to_owned());
+                lines.push(format!("flowId: {}", if self.chance(0.9) { "child" } else { "nobody" }));
+                lines.push(format!("wait: {}", self.chance(0.7)));
+                "flow.Subflow"
+            }
+            _ => {
+                lines.push("message: hello".to_owned());
+                "log.Log"
+            }
+        }
+    }
+}

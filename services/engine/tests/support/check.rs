@@ -1,0 +1,93 @@
+//! What must hold after every step.
+
+use windhover_engine::{Run, StepOutput, TaskRun};
+use windhover_flow::Flow;
+use windhover_types::State;
+
+use super::Stored;
+
+/// Of a commit, before the rows are written.
+pub(super) fn commit(stored: &Stored, run: &Run, output: &StepOutput) {
+    let before = &stored.execution;
+    if before.is_ended() {
+        assert_eq!(before.state, run.execution.state, "an ended execution never moves again");
+        assert_eq!(before.outputs, run.execution.outputs);
+    }
+    grows(before.state.entries(), run.execution.state.entries());
+    for id in &output.changed_task_runs {
+        let after = run.task_run(*id).expect("a changed task run is there");
+        let Some(before) = stored.task_runs.get(&after.seq) else { continue };
+        assert_eq!(before.id, after.id);
+        if before.state.current().is_terminal() {
+            assert_eq!(before.state, after.state, "an ended task run never moves again");
+            assert_eq!(before.outputs, after.outputs);
+        }
+        grows(before.state.entries(), after.state.entries());
+        assert!(after.attempts.len() >= before.attempts.len() && after.dispatch >= before.dispatch);
+        for (before, after) in before.attempts.iter().zip(&after.attempts) {
+            assert_eq!(before.dispatch, after.dispatch);
+            if before.state.current().is_terminal() {
+                assert_eq!(before, after, "an ended attempt never changes");
+            }
+        }
+    }
+    let mut sorted: Vec<u32> =
+        output.changed_task_runs.iter().map(|id| run.task_run(*id).expect("it is there").seq).collect();
+    sorted.dedup();
+    assert!(sorted.is_sorted() && sorted.len() == output.changed_task_runs.len(), "in order of creation, each once");
+}
+
+fn grows<T: PartialEq + std::fmt::Debug>(before: &[T], after: &[T]) {
+    assert!(after.starts_with(before), "a history only grows: {before:?} became {after:?}");
+}
+
+/// Of the rows, once they are written: they are what is in memory.
+pub(super) fn stored(stored: &Stored, run: &Run) {
+    assert_eq!(stored.execution, run.execution, "every change of the execution is told");
+    for task_run in run.task_runs() {
+        assert_eq!(stored.task_runs.get(&task_run.seq), Some(task_run), "every change of a task run is told");
+    }
+}
+
+/// Of the run itself.
+pub(super) fn run(flow: &Flow, run: &Run) {
+    let all: Vec<&TaskRun> = run.task_runs().collect();
+    let ended = run.execution.is_ended();
+    let open_below =
+        |parent| all.iter().filter(|r| r.parent_id == parent && !r.state.current().is_terminal()).count() as u32;
+    assert_eq!(run.execution.frame.open, open_below(None), "the flow's counter agrees with its task runs");
+    for task_run in &all {
+        let terminal = task_run.state.current().is_terminal();
+        assert!(!ended || terminal, "nothing is open in what has ended: {task_run:?}");
+        if let Some(frame) = &task_run.frame {
+            assert_eq!(
+                frame.open,
+                open_below(Some(task_run.id)),
+                "the counter of {} agrees with its children",
+                task_run.task_id
+            );
+            assert!(terminal || run.has_more() || frame.open > 0, "{} waits for nothing", task_run.task_id);
+        }
+        if let Some(parent) = task_run.parent_id.and_then(|id| run.task_run(id)) {
+            assert!(
+                terminal || !parent.state.current().is_terminal(),
+                "an open child of an ended parent: {task_run:?}"
+            );
+            assert!(flow.index[&task_run.task_id].parent.as_ref() == Some(&parent.task_id));
+        }
+        let open_attempts = task_run.attempts.iter().filter(|attempt| !attempt.state.current().is_terminal()).count();
+        assert!(open_attempts <= 1);
+        let last_is_open = task_run.attempts.last().is_some_and(|attempt| !attempt.state.current().is_terminal());
+        assert_eq!(open_attempts == 1, last_is_open, "only the last attempt can be open");
+        match task_run.state.current() {
+            State::Created => assert!(run.has_more() || run.execution.kill_requested, "{task_run:?} was left behind"),
+            State::Running => assert!(last_is_open, "{task_run:?} runs without attempt"),
+            State::Submitted => assert!(task_run.has_open_job() && !last_is_open, "{task_run:?}"),
+            _ => {}
+        }
+    }
+    assert!(
+        ended || run.has_more() || run.execution.current() == State::Created || run.execution.frame.open > 0,
+        "it waits for nothing"
+    );
+}

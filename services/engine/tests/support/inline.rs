@@ -1,0 +1,41 @@
+//! The inline tasks that the tests use, as the tasks' own crate has them.
+
+use std::time::Duration;
+
+use windhover_engine::{InlineOutcome, InlineTasks, RenderContext};
+use windhover_expression::{ExpressionError, condition::is_truthy};
+use windhover_flow::{Properties, Task, TaskKind};
+use windhover_types::Level;
+
+pub(crate) struct TestTasks;
+
+impl InlineTasks for TestTasks {
+    fn run(&self, task: &Task, context: &dyn RenderContext) -> Result<InlineOutcome, ExpressionError> {
+        let TaskKind::Runnable(runnable) = &task.kind else { panic!("only runnable tasks run inline") };
+        let environment = context.environment();
+        let text = |name: &str| -> Result<Option<String>, ExpressionError> {
+            let value =
+                runnable.properties.get(name).map(|value: &Properties| value.render(&environment)).transpose()?;
+            Ok(value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        };
+        let mut outcome = InlineOutcome::default();
+        match task.type_name.rsplit('.').next() {
+            Some("Log") => outcome.logs.push((Level::Info, text("message")?.unwrap_or_default())),
+            Some("Return") => outcome.outputs = Some(serde_json::json!({ "value": text("format")? })),
+            Some("OutputValues") => {
+                let values = runnable.properties.get("values").map(|values| values.render(&environment)).transpose()?;
+                outcome.outputs = Some(serde_json::json!({ "values": values }));
+            }
+            Some("Fail") => match text("condition")? {
+                Some(condition) if !is_truthy(&condition) => {}
+                _ => outcome.error = Some(text("errorMessage")?.unwrap_or_else(|| "Task failure".to_owned())),
+            },
+            Some("Sleep") => {
+                let duration = windhover_flow::parse_duration(&text("duration")?.unwrap_or_default());
+                outcome.sleep = Some(duration.unwrap_or(Duration::from_secs(1)));
+            }
+            other => panic!("{other:?} is not among the tests' tasks"),
+        }
+        Ok(outcome)
+    }
+}

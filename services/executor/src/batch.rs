@@ -1,0 +1,89 @@
+//! The batch that is being put together: what the store will write, and what happens once it has.
+
+use std::collections::HashMap;
+
+use tokio::sync::oneshot;
+use windhover_engine::Execution;
+use windhover_queue::QueuedJob;
+use windhover_store::{Batch, FeedEntry, InboxRow, RequestIdRow, TimerRow};
+use windhover_types::{Error, Id, Tenant, shard_of};
+
+use crate::{
+    message::{CreateRequest, CreatedExecution, Pending},
+    observe::Observation,
+};
+
+/// Work that makes an execution.
+pub(crate) struct CreateWork {
+    pub(crate) request: CreateRequest,
+    pub(crate) reply: Option<oneshot::Sender<Result<CreatedExecution, Error>>>,
+    /// Another execution of the same batch made it (subflow, Flow trigger): when the batch is built again, so is this.
+    pub(crate) derived: bool,
+}
+
+/// One execution's part in a batch, kept so that the batch can be built again.
+pub(crate) struct Member {
+    pub(crate) tenant: Tenant,
+    pub(crate) id: Id,
+    pub(crate) shard: u16,
+    /// Present for an execution that the batch creates.
+    pub(crate) create: Option<Box<CreateWork>>,
+    /// As it was before any step; what the creator is told.
+    pub(crate) as_created: Option<Box<Execution>>,
+    pub(crate) applied: Vec<Pending>,
+    pub(crate) feed: FeedEntry,
+}
+
+impl Member {
+    pub(crate) fn without_steps(tenant: Tenant, id: Id, shards: u16) -> Self {
+        let shard = shard_of(&tenant, id, shards);
+        let feed = FeedEntry {
+            execution: id,
+            namespace: String::new(),
+            flow_id: String::new(),
+            states: Vec::new(),
+            task_runs: Vec::new(),
+            next_log: 0,
+        };
+        Self { tenant, id, shard, create: None, as_created: None, applied: Vec::new(), feed }
+    }
+}
+
+/// What leaves the process after the commit.
+#[derive(Default)]
+pub(crate) struct After {
+    pub(crate) jobs: Vec<QueuedJob>,
+    /// (tenant, execution, task run, dispatch) of attempts that are to stop.
+    pub(crate) cancels: Vec<(Tenant, Id, Id, u32)>,
+    pub(crate) timers: Vec<TimerRow>,
+    pub(crate) inbox: Vec<InboxRow>,
+    pub(crate) observations: Vec<Observation>,
+}
+
+/// A batch with everything around it.
+#[derive(Default)]
+pub(crate) struct OpenBatch {
+    pub(crate) batch: Batch,
+    pub(crate) members: Vec<Member>,
+    pub(crate) after: After,
+    /// Creates by request id, so that two of one batch do not make two executions.
+    pub(crate) requests: HashMap<(Tenant, &'static str, String), Id>,
+}
+
+/// A batch on its way to the store and back.
+pub(crate) type Submitted = OpenBatch;
+
+impl OpenBatch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(crate) fn add_request(&mut self, row: RequestIdRow, method: &'static str, execution: Id) {
+        self.requests.insert((row.tenant.clone(), method, row.request_id.clone()), execution);
+        self.batch.request_ids.push(row);
+    }
+}

@@ -1,0 +1,598 @@
+//! The core: one thread that owns the executions in memory, runs the engine, and puts batches together.
+//!
+//! Whatever arrives while a batch is being committed is stepped at once and forms the next one; nothing waits for a
+//! timer. Executions are disjoint between batches, so that a batch that is refused never invalidates the next.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use tokio::sync::mpsc;
+use windhover_engine::{Env, Event, Fact, FactValue, Moment, Run, Step, new_execution, step};
+use windhover_store::{CommitError, InboxKey, ParkedRow, RequestIdRow, StoredRun, TimerKey, TimerRow};
+use windhover_types::{Error, ErrorKind, Id, Tenant, Timestamp, shard_of};
+
+use crate::{
+    batch::{CreateWork, Member, OpenBatch, Submitted},
+    clock,
+    effects::{Collector, Surroundings},
+    fair::FairQueue,
+    flows::Flows,
+    live::{Live, Slot, Status},
+    message::{CreateRequest, CreatedExecution, Input, Pending},
+};
+
+/// How long the answer to a request id is kept.
+const REQUEST_ID_DAYS: u64 = 2;
+/// Executions of one batch; more would only make the oldest wait longer.
+const BATCH_LIMIT: usize = 1_000;
+/// Executions that are stepped before the core looks at its inputs again.
+const SLICE: usize = 32;
+/// Executions that wait (for a timer, a worker, a subflow) are kept in memory up to this number.
+const LIVE_LIMIT: usize = 100_000;
+
+/// What the core hands to others.
+pub(crate) struct Links {
+    pub(crate) commit: mpsc::UnboundedSender<Box<Submitted>>,
+    pub(crate) load: mpsc::UnboundedSender<(Tenant, Id)>,
+    pub(crate) facts: mpsc::UnboundedSender<FactRequest>,
+}
+
+/// Facts that an execution waits for.
+pub(crate) struct FactRequest {
+    pub(crate) tenant: Tenant,
+    pub(crate) execution: Id,
+    pub(crate) facts: Vec<Fact>,
+}
+
+enum Work {
+    Create(Box<CreateWork>),
+    Step(Id),
+}
+
+pub(crate) struct Core {
+    flows: Flows,
+    env: Arc<Env>,
+    shards: u16,
+    links: Links,
+    slots: HashMap<Id, Slot, ahash::RandomState>,
+    ready: FairQueue<Work>,
+    open: OpenBatch,
+    /// Creates whose twin is in a batch that is not committed yet.
+    deferred: Vec<CreateWork>,
+    /// A batch is on its way to the store.
+    committing: bool,
+    stopping: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Core {
+    pub(crate) fn new(flows: Flows, env: Arc<Env>, shards: u16, links: Links) -> Self {
+        Self {
+            flows,
+            env,
+            shards,
+            links,
+            slots: HashMap::default(),
+            ready: FairQueue::default(),
+            open: OpenBatch::default(),
+            deferred: Vec::new(),
+            committing: false,
+            stopping: None,
+        }
+    }
+
+    /// Runs until it is told to stop or everybody who could send is gone.
+    pub(crate) fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        loop {
+            let idle = self.ready.is_empty() || self.open.len() >= BATCH_LIMIT;
+            let input = if idle && (self.committing || self.open.is_empty()) {
+                match inputs.blocking_recv() {
+                    Some(input) => Some(input),
+                    None => return,
+                }
+            } else {
+                inputs.try_recv().ok()
+            };
+            match input {
+                Some(input) => {
+                    self.absorb(input);
+                    // A burst is taken in before anything is stepped, so that tenants take turns over all of it.
+                    while let Ok(more) = inputs.try_recv() {
+                        self.absorb(more);
+                    }
+                }
+                None => {
+                    if !self.committing && !self.open.is_empty() {
+                        self.submit();
+                    }
+                }
+            }
+            self.step_some();
+            if !self.committing && !self.open.is_empty() {
+                self.submit();
+            }
+            if self.stopping.is_some() && !self.committing && self.open.is_empty() && self.ready.is_empty() {
+                if let Some(done) = self.stopping.take() {
+                    let _ = done.send(());
+                }
+                return;
+            }
+        }
+    }
+
+    fn absorb(&mut self, input: Input) {
+        match input {
+            Input::Create { request, reply } => {
+                if self.stopping.is_some() {
+                    let _ = reply.send(Err(unavailable("the server is stopping")));
+                    return;
+                }
+                let tenant = request.tenant.clone();
+                let work = CreateWork { request: *request, reply: Some(reply), derived: false };
+                self.ready.push(&tenant, Work::Create(Box::new(work)));
+            }
+            Input::Event { tenant, execution, pending } => self.deliver(tenant, execution, pending),
+            Input::Timers(timers) => {
+                for TimerRow { tenant, execution, timer, .. } in timers {
+                    self.deliver(tenant, execution, Pending::new(Event::TimerFired { timer }));
+                }
+            }
+            Input::Inbox(rows) => rows.into_iter().for_each(|row| self.deliver_inbox(row)),
+            Input::Unknown(rows) => rows.into_iter().for_each(|(key, reason)| self.park(key, reason)),
+            Input::Recovered(runs) => {
+                for (stored, lost) in runs {
+                    self.take_up(stored, lost.into_iter().map(|(task_run, dispatch)| Event::JobLost { task_run, dispatch }));
+                }
+            }
+            Input::Loaded { runs, asked } => self.loaded(runs, asked),
+            Input::Facts { execution, facts } => self.known(execution, facts),
+            Input::Committed(batch) => self.committed(*batch),
+            Input::Refused { batch, error } => self.refused(*batch, error),
+            Input::Stop(done) => self.stopping = Some(done),
+        }
+    }
+
+    /// Hands an event to an execution, wherever it is.
+    fn deliver(&mut self, tenant: Tenant, id: Id, pending: Pending) {
+        match self.slots.entry(id) {
+            Entry::Vacant(slot) => {
+                slot.insert(Slot::Loading { tenant: tenant.clone(), pending: vec![pending] });
+                let _ = self.links.load.send((tenant, id));
+            }
+            Entry::Occupied(mut slot) => match slot.get_mut() {
+                Slot::Loading { tenant: owner, pending: waiting } if *owner == tenant => waiting.push(pending),
+                Slot::Live(live) if live.run.execution.tenant == tenant => {
+                    live.pending.push_back(pending);
+                    if live.status == Status::Idle {
+                        live.status = Status::Ready;
+                        self.ready.push(&tenant, Work::Step(id));
+                    }
+                }
+                _ => answer(pending.waiter, Err(not_found(id))),
+            },
+        }
+    }
+
+    fn deliver_inbox(&mut self, row: windhover_store::InboxRow) {
+        let event = match row.message {
+            windhover_store::InboxMessage::Event { event } => event,
+            windhover_store::InboxMessage::Created => Event::Advance,
+        };
+        let known = |pending: &Pending| pending.inbox == Some(row.id);
+        let doubled = match self.slots.get(&row.execution) {
+            Some(Slot::Loading { pending, .. }) => pending.iter().any(known),
+            Some(Slot::Live(live)) => {
+                live.pending.iter().any(known)
+                    || self.open.members.iter().any(|m| m.id == row.execution && m.applied.iter().any(known))
+            }
+            None => false,
+        };
+        if !doubled {
+            self.deliver(row.tenant, row.execution, Pending { inbox: Some(row.id), ..Pending::new(event) });
+        }
+    }
+
+    /// An event that nobody understands is not acknowledged away: its execution waits for an operator.
+    fn park(&mut self, key: InboxKey, reason: String) {
+        let InboxKey { tenant, execution, .. } = key.clone();
+        if self.open.batch.inbox_done.contains(&key) || self.slots.contains_key(&execution) {
+            return;
+        }
+        self.open.batch.inbox_done.push(key);
+        self.open.batch.parked.push(ParkedRow { tenant: tenant.clone(), execution, reason });
+        self.open.members.push(Member::without_steps(tenant, execution, self.shards));
+    }
+
+    /// Puts a stored execution into memory, with events that come before those that wait already.
+    fn take_up(&mut self, stored: StoredRun, first: impl Iterator<Item = Event>) {
+        let StoredRun { execution, open_task_runs, next_seq, next_log, parked } = stored;
+        let (id, tenant) = (execution.id, execution.tenant.clone());
+        let waiting = match self.slots.remove(&id) {
+            Some(live @ Slot::Live(_)) => {
+                self.slots.insert(id, live);
+                return;
+            }
+            Some(Slot::Loading { pending, .. }) => pending,
+            None => Vec::new(),
+        };
+        if let Some(reason) = parked {
+            let refusal = || {
+                Error::new(ErrorKind::FailedPrecondition, "EXECUTION_PARKED", "the execution is parked: an operator must look at it")
+                    .with("cause", &reason)
+            };
+            waiting.into_iter().for_each(|pending| answer(pending.waiter, Err(refusal())));
+            return;
+        }
+        let Some(flow) =
+            self.flows.cached(&tenant, &execution.namespace, &execution.flow_id, Some(execution.flow_revision))
+        else {
+            tracing::error!(tenant = %tenant, execution = %id, "the flow of a loaded execution is not there");
+            waiting.into_iter().for_each(|pending| answer(pending.waiter, Err(not_found(id))));
+            return;
+        };
+        let shard = shard_of(&tenant, id, self.shards);
+        let mut versions = crate::live::Versions { execution: execution.version, ..Default::default() };
+        versions.task_runs.extend(open_task_runs.iter().map(|task_run| (task_run.id, task_run.version)));
+        let ended = execution.is_ended();
+        let run = Run::from_stored(execution, open_task_runs, next_seq);
+        let mut live = Live { next_log, versions, ..Live::new(run, flow, shard) };
+        live.pending.extend(first.map(Pending::new));
+        if !ended {
+            live.pending.push_back(Pending::new(Event::Advance));
+        }
+        live.pending.extend(waiting);
+        if !live.pending.is_empty() {
+            live.status = Status::Ready;
+            self.ready.push(&tenant, Work::Step(id));
+            self.slots.insert(id, Slot::Live(Box::new(live)));
+        }
+    }
+
+    fn loaded(&mut self, runs: Vec<StoredRun>, asked: Vec<(Tenant, Id)>) {
+        runs.into_iter().for_each(|stored| self.take_up(stored, std::iter::empty()));
+        // What was asked for and is still not there does not exist; inbox rows for it are dealt with all the same.
+        for (tenant, id) in asked {
+            if let Some(Slot::Loading { .. }) = self.slots.get(&id)
+                && let Some(Slot::Loading { pending, .. }) = self.slots.remove(&id)
+            {
+                let rows: Vec<InboxKey> = pending.iter().filter_map(|p| inbox_key(&tenant, id, p)).collect();
+                pending.into_iter().for_each(|p| answer(p.waiter, Err(not_found(id))));
+                if !rows.is_empty() {
+                    self.open.batch.inbox_done.extend(rows);
+                    self.open.members.push(Member::without_steps(tenant, id, self.shards));
+                }
+            }
+        }
+    }
+
+    fn known(&mut self, id: Id, facts: Vec<(Fact, FactValue)>) {
+        let Some(Slot::Live(live)) = self.slots.get_mut(&id) else { return };
+        live.facts.extend(facts);
+        if live.status == Status::Waiting {
+            live.status = Status::Ready;
+            self.ready.push(&live.run.execution.tenant, Work::Step(id));
+        }
+    }
+
+    /// Steps some of what is ready, in turn over the tenants: few enough that a finished commit is soon noticed.
+    fn step_some(&mut self) {
+        for _ in 0..SLICE.min(BATCH_LIMIT.saturating_sub(self.open.len())) {
+            match self.ready.pop() {
+                Some(Work::Create(work)) => self.create(*work),
+                Some(Work::Step(id)) => self.step_live(id),
+                None => return,
+            }
+        }
+    }
+
+    fn create(&mut self, work: CreateWork) {
+        let CreateRequest { tenant, new, request } = &work.request;
+        let id = new.id;
+        if let Some(key) = request
+            && self.open.requests.contains_key(&(tenant.clone(), key.method, key.request_id.clone()))
+        {
+            // Its twin is in this very batch; once that is committed the store tells which one counts.
+            self.deferred.push(work);
+            return;
+        }
+        if self.slots.contains_key(&id) {
+            // Made before: the same cause gives the same id.
+            if let Some(reply) = work.reply {
+                let _ = reply.send(Err(Error::new(ErrorKind::AlreadyExists, "EXECUTION_EXISTS", "the execution exists")));
+            }
+            return;
+        }
+        let now = clock::now();
+        let mut execution = new_execution(tenant, new, now);
+        execution.version = 1;
+        if let Some(key) = request {
+            let row = RequestIdRow {
+                tenant: tenant.clone(),
+                method: key.method.to_owned(),
+                request_id: key.request_id.clone(),
+                content: key.content,
+                result: id.to_string(),
+                expires_at: now.plus(std::time::Duration::from_secs(REQUEST_ID_DAYS * 86_400)),
+            };
+            self.open.add_request(row, key.method, id);
+        }
+        let shard = shard_of(tenant, id, self.shards);
+        let flow = self.flows.cached(tenant, &new.namespace, &new.flow_id, Some(new.flow_revision));
+        let member = Member {
+            as_created: work.reply.is_some().then(|| Box::new(execution.clone())),
+            ..Member::without_steps(tenant.clone(), id, self.shards)
+        };
+        let member = Member { create: Some(Box::new(work)), ..member };
+        let Some(flow) = flow else {
+            // Stored as it is; taken up from the store once its flow is in memory.
+            let tenant = execution.tenant.clone();
+            self.open.batch.new_executions.push(execution);
+            self.open.members.push(member);
+            self.slots.insert(id, Slot::Loading { tenant, pending: vec![Pending::new(Event::Advance)] });
+            return;
+        };
+        let mut live = Box::new(Live::new(Run::new(execution), flow, shard));
+        live.pending.push_back(Pending::new(Event::Advance));
+        self.step_into_batch(live, Some(member), now);
+    }
+
+    fn step_live(&mut self, id: Id) {
+        match self.slots.remove(&id) {
+            Some(Slot::Live(live)) if live.status == Status::Ready => self.step_into_batch(live, None, clock::now()),
+            Some(other) => {
+                self.slots.insert(id, other);
+            }
+            None => {}
+        }
+    }
+
+    /// Applies what waits to one execution and adds the outcome to the open batch.
+    fn step_into_batch(&mut self, mut live: Box<Live>, member: Option<Member>, now: Timestamp) {
+        let id = live.run.execution.id;
+        let tenant = live.run.execution.tenant.clone();
+        let is_new = member.is_some();
+        let mut member = member.unwrap_or_else(|| Member::without_steps(tenant.clone(), id, self.shards));
+        let mut collector = Collector::default();
+        let mut waiting = false;
+        while let Some(pending) = live.pending.pop_front() {
+            if let Some(sent) = &pending.lines {
+                collector.add_lines(live.take_lines(sent));
+                member.applied.push(pending);
+                continue;
+            }
+            match self.step_once(&mut live, &pending.event, now) {
+                Ok(Step::Done(output)) => {
+                    if let Event::TimerFired { timer } = &pending.event {
+                        let (tenant, timer) = (tenant.clone(), timer.clone());
+                        self.open.batch.timers_cleared.push(TimerKey { tenant, execution: id, timer });
+                    }
+                    self.open.batch.inbox_done.extend(inbox_key(&tenant, id, &pending));
+                    let more = output.more;
+                    collector.add(output);
+                    member.applied.push(pending);
+                    if more {
+                        live.pending.push_back(Pending::new(Event::Advance));
+                        break;
+                    }
+                }
+                Ok(Step::Needs(facts)) => {
+                    live.pending.push_front(pending);
+                    let missing = self.look_up(&tenant, &mut live, facts);
+                    if !missing.is_empty() {
+                        let _ = self.links.facts.send(FactRequest { tenant: tenant.clone(), execution: id, facts: missing });
+                        waiting = true;
+                        break;
+                    }
+                }
+                Err(reason) => {
+                    // The engine broke on this execution: it is parked, everybody else goes on.
+                    tracing::error!(tenant = %tenant, execution = %id, reason, "an execution is parked");
+                    self.open.batch.inbox_done.extend(inbox_key(&tenant, id, &pending));
+                    self.open.batch.parked.push(ParkedRow { tenant: tenant.clone(), execution: id, reason });
+                    if is_new {
+                        self.open.batch.new_executions.push(live.run.execution.clone());
+                    }
+                    member.applied.push(pending);
+                    member.applied.extend(live.pending.drain(..));
+                    self.open.members.push(member);
+                    return;
+                }
+            }
+        }
+        live.facts.retain(|_, _| waiting);
+        let touched = is_new || !member.applied.is_empty();
+        if !touched {
+            live.status = if waiting { Status::Waiting } else { Status::Idle };
+            self.slots.insert(id, Slot::Live(live));
+            return;
+        }
+        let around = Surroundings { flows: &self.flows, env: &self.env, shards: self.shards, now };
+        let created = collector.finish(&mut live, &mut member, &mut self.open, &around);
+        live.status = Status::InBatch;
+        self.slots.insert(id, Slot::Live(live));
+        self.open.members.push(member);
+        for new in created {
+            // In the same transaction as what caused it; beyond the batch's limit too, since it must not be split.
+            let request = CreateRequest { tenant: tenant.clone(), new, request: None };
+            self.create(CreateWork { request, reply: None, derived: true });
+        }
+    }
+
+    fn step_once(&self, live: &mut Live, event: &Event, now: Timestamp) -> Result<Step, String> {
+        let flow = match &live.flow.flow {
+            Ok(flow) => Arc::clone(flow),
+            Err(reason) => return Err(format!("its flow can no longer be read: {reason}")),
+        };
+        let moment = Moment { now, seed: clock::seed() };
+        let (run, facts) = (&mut live.run, &live.facts);
+        catch_unwind(AssertUnwindSafe(|| step(&flow, run, event.clone(), facts, moment, &self.env)))
+            .map_err(|_| "the engine failed; the server's log tells where".to_owned())
+    }
+
+    /// Answers facts from memory; returns those that have to be fetched.
+    fn look_up(&self, tenant: &Tenant, live: &mut Live, facts: Vec<Fact>) -> Vec<Fact> {
+        facts
+            .into_iter()
+            .filter(|fact| {
+                let Fact::Flow { namespace, flow_id, revision } = fact else { return true };
+                match self.flows.cached(tenant, namespace, flow_id, *revision) {
+                    Some(found) => {
+                        live.facts.insert(fact.clone(), FactValue::Flow(Some(found.as_found())));
+                        false
+                    }
+                    None => true,
+                }
+            })
+            .collect()
+    }
+
+    fn submit(&mut self) {
+        let batch = std::mem::take(&mut self.open);
+        self.committing = true;
+        let _ = self.links.commit.send(Box::new(batch));
+    }
+
+    fn batch_is_back(&mut self) {
+        self.committing = false;
+        for work in std::mem::take(&mut self.deferred) {
+            let tenant = work.request.tenant.clone();
+            self.ready.push(&tenant, Work::Create(Box::new(work)));
+        }
+    }
+
+    fn committed(&mut self, batch: Submitted) {
+        self.batch_is_back();
+        let crowded = self.slots.len() > LIVE_LIMIT;
+        for member in batch.members {
+            match self.slots.get_mut(&member.id) {
+                Some(Slot::Live(live)) => {
+                    if live.pending.is_empty() {
+                        if crowded || live.run.is_settled() {
+                            self.slots.remove(&member.id);
+                        } else {
+                            live.status = Status::Idle;
+                        }
+                    } else if live.status == Status::InBatch {
+                        live.status = Status::Ready;
+                        self.ready.push(&member.tenant, Work::Step(member.id));
+                    }
+                }
+                Some(Slot::Loading { .. }) => {
+                    let _ = self.links.load.send((member.tenant, member.id));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Takes a batch apart that was not written: what it was about is read again and built again.
+    fn refused(&mut self, batch: Submitted, error: CommitError) {
+        self.batch_is_back();
+        match &error {
+            CommitError::Fenced => tracing::error!("this process no longer owns its shards"),
+            other => tracing::warn!(error = %other, "a batch is built again"),
+        }
+        let mut known: HashMap<(Tenant, String, String), RequestIdRow> = HashMap::new();
+        let mut bad: Vec<Id> = Vec::new();
+        let mut reason = String::new();
+        let mut exists: Vec<Id> = Vec::new();
+        match error {
+            CommitError::RequestIds(rows) => {
+                known.extend(rows.into_iter().map(|row| ((row.tenant.clone(), row.method.clone(), row.request_id.clone()), row)));
+            }
+            CommitError::Data { executions, reason: why } => (bad, reason) = (executions, why),
+            CommitError::Conflict { executions } => exists = executions,
+            _ => {}
+        }
+        for member in batch.members {
+            let mut waiting = match self.slots.remove(&member.id) {
+                Some(Slot::Live(live)) => live.pending.into_iter().collect(),
+                Some(Slot::Loading { pending, .. }) => pending,
+                None => Vec::new(),
+            };
+            let parked = bad.contains(&member.id);
+            match member.create {
+                Some(work) if work.derived => {}
+                Some(work) if parked => {
+                    if let Some(reply) = work.reply {
+                        let _ = reply.send(Err(Error::new(ErrorKind::InvalidArgument, "INVALID_ARGUMENT", format!("the execution cannot be stored: {reason}"))));
+                    }
+                }
+                Some(work) if exists.contains(&member.id) => {
+                    // Only a commit whose outcome was unknown can have made it: the creator is answered as usual.
+                    if let (Some(reply), Some(execution)) = (work.reply, member.as_created) {
+                        let _ = reply.send(Ok(CreatedExecution { execution: *execution, replayed: false }));
+                    }
+                    self.deliver(member.tenant, member.id, Pending::new(Event::Advance));
+                }
+                Some(work) => {
+                    let stored = work.request.request.as_ref().and_then(|key| {
+                        known.get(&(work.request.tenant.clone(), key.method.to_owned(), key.request_id.clone()))
+                    });
+                    match stored {
+                        Some(row) => answer_replayed(*work, row),
+                        None => self.ready.push(&member.tenant, Work::Create(work)),
+                    }
+                }
+                None => {
+                    let mut pending: Vec<Pending> = member.applied;
+                    pending.append(&mut waiting);
+                    if parked {
+                        self.open.batch.parked.push(ParkedRow {
+                            tenant: member.tenant.clone(),
+                            execution: member.id,
+                            reason: reason.clone(),
+                        });
+                        pending.into_iter().for_each(|p| answer(p.waiter, Err(unavailable("the execution is parked"))));
+                        continue;
+                    }
+                    if pending.is_empty() {
+                        pending.push(Pending::new(Event::Advance));
+                    }
+                    self.slots.insert(member.id, Slot::Loading { tenant: member.tenant.clone(), pending });
+                    let _ = self.links.load.send((member.tenant, member.id));
+                }
+            }
+        }
+    }
+}
+
+/// The first answer to a request id is given again, or the clash is told. The execution itself is read by the caller.
+fn answer_replayed(work: CreateWork, row: &RequestIdRow) {
+    let Some(reply) = work.reply else { return };
+    let same = work.request.request.as_ref().is_some_and(|key| key.content == row.content);
+    let answer = match row.result.parse::<Id>() {
+        Ok(id) if same => {
+            let new = windhover_engine::NewExecution { id, ..work.request.new };
+            let execution = new_execution(&work.request.tenant, &new, id.time());
+            Ok(CreatedExecution { execution, replayed: true })
+        }
+        _ => Err(Error::new(
+            ErrorKind::AlreadyExists,
+            "REQUEST_ID_REUSED",
+            "the request id was used before with other content",
+        )
+        .with("request_id", &row.request_id)),
+    };
+    let _ = reply.send(answer);
+}
+
+fn inbox_key(tenant: &Tenant, execution: Id, pending: &Pending) -> Option<InboxKey> {
+    pending.inbox.map(|id| InboxKey { tenant: tenant.clone(), id, execution })
+}
+
+pub(crate) fn answer(waiter: Option<tokio::sync::oneshot::Sender<Result<bool, Error>>>, result: Result<bool, Error>) {
+    if let Some(waiter) = waiter {
+        let _ = waiter.send(result);
+    }
+}
+
+pub(crate) fn not_found(id: Id) -> Error {
+    Error::new(ErrorKind::NotFound, "EXECUTION_NOT_FOUND", format!("there is no execution {id}"))
+}
+
+pub(crate) fn unavailable(message: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, "UNAVAILABLE", message).retry_after(std::time::Duration::from_secs(1))
+}

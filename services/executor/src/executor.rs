@@ -1,0 +1,164 @@
+//! Start and end of the executor, and the handle through which others reach it.
+
+use std::{sync::Arc, thread};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use windhover_engine::{Env, Event};
+use windhover_queue::{Hints, JobQueue, Report, ReportKind, Subscription, Wake, WakeReceiver};
+use windhover_store::{Fence, Store};
+use windhover_telemetry::Metrics;
+use windhover_types::{Error, Id, Tenant};
+
+use crate::{
+    committer::Committer,
+    core::{Core, Links, unavailable},
+    flows::Flows,
+    jobs, loader,
+    loader::SecretSource,
+    message::{AttemptLines, CreateRequest, CreatedExecution, Input, Pending},
+    recovery, timers,
+};
+
+/// Everything that an executor works with.
+pub struct ExecutorConfig {
+    pub store: Store,
+    /// This process and the epoch under which it owns `shards`.
+    pub fence: Fence,
+    pub shards: Vec<u16>,
+    /// Number of shards of the installation.
+    pub shard_count: u16,
+    pub flows: Flows,
+    pub env: Arc<Env>,
+    pub jobs: Arc<dyn JobQueue>,
+    pub wakes: WakeReceiver,
+    pub hints: Arc<dyn Hints>,
+    pub secrets: Arc<dyn SecretSource>,
+    pub metrics: Metrics,
+}
+
+/// Reaches the executor of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct ExecutorHandle {
+    inputs: mpsc::UnboundedSender<Input>,
+    hints: Arc<dyn Hints>,
+}
+
+impl ExecutorHandle {
+    /// Answers after the commit, with the execution as it was created. The same request id and content answers the
+    /// first one (`replayed`); with other content ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    pub async fn create(&self, request: CreateRequest) -> Result<CreatedExecution, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Create { request: Box::new(request), reply })?;
+        answer.await.map_err(|_| unavailable("the server is stopping"))?
+    }
+
+    /// Answers after the wish is committed. Doubles are harmless; `false` when the execution had ended.
+    pub async fn kill(&self, tenant: &Tenant, id: Id) -> Result<bool, Error> {
+        let (waiter, answer) = oneshot::channel();
+        let pending = Pending { waiter: Some(waiter), ..Pending::new(Event::Kill) };
+        self.send(Input::Event { tenant: tenant.clone(), execution: id, pending })?;
+        answer.await.map_err(|_| unavailable("the server is stopping"))?
+    }
+
+    /// Hints that something about the execution was committed.
+    pub fn subscribe(&self, tenant: &Tenant, id: Id) -> Subscription {
+        self.hints.subscribe(tenant, id)
+    }
+
+    fn send(&self, input: Input) -> Result<(), Error> {
+        self.inputs.send(input).map_err(|_| unavailable("the server is stopping"))
+    }
+}
+
+/// A running executor.
+pub struct Executor {
+    inputs: mpsc::UnboundedSender<Input>,
+    tasks: JoinSet<()>,
+    core: thread::JoinHandle<()>,
+}
+
+impl Executor {
+    /// Starts it and takes up what its shards hold. Returns before everything that was open is in memory.
+    pub async fn start(config: ExecutorConfig) -> Result<(Self, ExecutorHandle), Error> {
+        let ExecutorConfig { store, fence, shards, shard_count, flows, env, jobs, wakes, hints, secrets, metrics } = config;
+        let (inputs, inputs_end) = mpsc::unbounded_channel();
+        let (commit, commit_end) = mpsc::unbounded_channel();
+        let (load, load_end) = mpsc::unbounded_channel();
+        let (facts, facts_end) = mpsc::unbounded_channel();
+        let (dispatch, dispatch_end) = mpsc::unbounded_channel();
+        let (timer_sender, timers_end) = timers::TimerSender::pair();
+        let feed = store.feed_positions(&shards).await?;
+
+        let core = Core::new(flows.clone(), env, shard_count, Links { commit, load, facts });
+        let core = thread::Builder::new()
+            .name("windhover-engine".to_owned())
+            .spawn(move || core.run(inputs_end))
+            .map_err(|error| unavailable(&format!("the engine's thread cannot be started: {error}")))?;
+
+        let mut tasks = JoinSet::new();
+        let committer = Committer {
+            store: store.clone(),
+            fence,
+            feed,
+            inputs: inputs.clone(),
+            dispatch,
+            jobs: Arc::clone(&jobs),
+            hints: Arc::clone(&hints),
+            timers: timer_sender,
+            metrics,
+        };
+        tasks.spawn(committer.run(commit_end));
+        tasks.spawn(loader::executions(store.clone(), flows.clone(), load_end, inputs.clone()));
+        tasks.spawn(loader::facts(store.clone(), flows.clone(), secrets, facts_end, inputs.clone()));
+        tasks.spawn(timers::run(store.clone(), shards.clone(), timers_end, inputs.clone()));
+        tasks.spawn(jobs::run(jobs, shards.clone(), dispatch_end, inputs.clone()));
+        tasks.spawn(recovery::run(store, flows, shards, inputs.clone()));
+        tasks.spawn(receive(wakes, inputs.clone()));
+        let handle = ExecutorHandle { inputs: inputs.clone(), hints };
+        Ok((Self { inputs, tasks, core }, handle))
+    }
+
+    /// Takes no more creations, commits what is under way, and ends.
+    pub async fn stop(mut self) {
+        let (done, stopped) = oneshot::channel();
+        if self.inputs.send(Input::Stop(done)).is_ok() {
+            let _ = stopped.await;
+        }
+        self.tasks.shutdown().await;
+        let core = self.core;
+        let _ = tokio::task::spawn_blocking(move || core.join()).await;
+    }
+}
+
+/// What workers and other processes tell.
+async fn receive(mut wakes: WakeReceiver, inputs: mpsc::UnboundedSender<Input>) {
+    while let Some(batch) = wakes.receive().await {
+        for wake in batch {
+            let input = match wake {
+                Wake::Look { tenant, execution, .. } => {
+                    Input::Event { tenant, execution, pending: Pending::new(Event::Advance) }
+                }
+                Wake::Report { report, acknowledge } => {
+                    let Report { tenant, execution, key, worker, kind, .. } = report;
+                    let (task_run, dispatch) = (key.task_run, key.dispatch);
+                    let mut pending = match kind {
+                        ReportKind::Started { at } => Pending::new(Event::JobStarted { task_run, dispatch, worker, at }),
+                        ReportKind::Ended { result } => Pending::new(Event::JobEnded { task_run, dispatch, result }),
+                        ReportKind::Logs { first, lines } => {
+                            let lines = Some(AttemptLines { task_run, dispatch, first, lines });
+                            Pending { lines, ..Pending::new(Event::Advance) }
+                        }
+                    };
+                    pending.acknowledge = Some(acknowledge);
+                    Input::Event { tenant, execution, pending }
+                }
+            };
+            if inputs.send(input).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Flow definitions in memory: compiled once per revision, the newest of every flow, and who listens to whom.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, OnceLock},
+};
+
+use parking_lot::RwLock;
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+use windhover_engine::FoundFlow;
+use windhover_flow::{Flow, TriggerKind};
+use windhover_store::{FlowRow, PutOutcome, Store};
+use windhover_telemetry::{ExecutionMetrics, Metrics};
+use windhover_types::{Error, ErrorKind, Severity, Tenant, Timestamp, Violation};
+
+/// A stored revision of a flow.
+pub struct StoredFlow {
+    pub tenant: Tenant,
+    pub namespace: String,
+    pub id: String,
+    pub revision: u32,
+    pub source: Arc<str>,
+    pub created_at: Timestamp,
+    pub etag: String,
+    /// Why the source can no longer be compiled, if so.
+    pub flow: Result<Arc<Flow>, String>,
+    /// Handles of its metrics, so that no labels are built per execution.
+    metrics: OnceLock<Arc<ExecutionMetrics>>,
+}
+
+impl std::fmt::Debug for StoredFlow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoredFlow({}/{}.{} revision {})", self.tenant, self.namespace, self.id, self.revision)
+    }
+}
+
+impl StoredFlow {
+    pub(crate) fn as_found(&self) -> FoundFlow {
+        FoundFlow { revision: self.revision, flow: self.flow.clone() }
+    }
+
+    pub(crate) fn metrics(&self, metrics: &Metrics) -> &ExecutionMetrics {
+        self.metrics.get_or_init(|| {
+            let labels = self.flow.as_ref().map(|flow| flow.labels.as_slice()).unwrap_or_default();
+            metrics.execution(&self.tenant, &self.namespace, &self.id, labels)
+        })
+    }
+
+    fn from_row(row: FlowRow) -> Self {
+        let flow = windhover_flow::compile_stored(&row.source).map(Arc::new).map_err(|violations| {
+            violations.into_iter().map(|violation| violation.message).collect::<Vec<_>>().join("; ")
+        });
+        let etag = etag_of(row.revision, &row.source);
+        Self {
+            tenant: row.tenant,
+            namespace: row.namespace,
+            id: row.id,
+            revision: row.revision,
+            source: row.source.into(),
+            created_at: row.created_at,
+            etag,
+            flow,
+            metrics: OnceLock::new(),
+        }
+    }
+}
+
+/// What must be true of the stored flow for [`Flows::apply`] to go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Expect {
+    #[default]
+    Any,
+    /// No flow of this name may exist.
+    Create,
+    /// The source must be that of this flow, which must exist.
+    Update { namespace: String, id: String },
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ApplyOptions {
+    /// Answer as if it were stored, and store nothing.
+    pub validate_only: bool,
+    /// ABORTED when the stored flow has another one.
+    pub etag: Option<String>,
+    pub expect: Expect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+/// Answer to [`Flows::apply`].
+#[derive(Debug, Clone)]
+pub struct Applied {
+    pub namespace: String,
+    pub id: String,
+    pub revision: u32,
+    pub outcome: Outcome,
+    pub etag: String,
+    pub warnings: Vec<Violation>,
+}
+
+/// Old revisions that are kept compiled per tenant.
+const OLD_REVISIONS: usize = 1_000;
+
+type Name = (String, String);
+
+#[derive(Default)]
+struct TenantFlows {
+    latest: HashMap<Name, Arc<StoredFlow>>,
+    old: BTreeMap<(String, String, u32), Arc<StoredFlow>>,
+    /// Enabled flows with an enabled Flow trigger, in order of their names.
+    listeners: Arc<Vec<Arc<StoredFlow>>>,
+}
+
+impl TenantFlows {
+    fn set_latest(&mut self, flow: Arc<StoredFlow>) {
+        let name = (flow.namespace.clone(), flow.id.clone());
+        if let Some(before) = self.latest.insert(name, Arc::clone(&flow))
+            && before.revision != flow.revision
+        {
+            self.keep_old(before);
+        }
+        self.find_listeners();
+    }
+
+    fn keep_old(&mut self, flow: Arc<StoredFlow>) {
+        if self.old.len() >= OLD_REVISIONS {
+            self.old.pop_first();
+        }
+        self.old.insert((flow.namespace.clone(), flow.id.clone(), flow.revision), flow);
+    }
+
+    fn find_listeners(&mut self) {
+        let listens = |stored: &&Arc<StoredFlow>| {
+            stored.flow.as_ref().is_ok_and(|flow| {
+                !flow.disabled
+                    && flow.triggers.iter().any(|trigger| !trigger.disabled && matches!(trigger.kind, TriggerKind::Flow(_)))
+            })
+        };
+        let mut found: Vec<_> = self.latest.values().filter(listens).cloned().collect();
+        found.sort_by(|a, b| (&a.namespace, &a.id).cmp(&(&b.namespace, &b.id)));
+        self.listeners = Arc::new(found);
+    }
+}
+
+struct Inner {
+    store: Store,
+    tenants: RwLock<HashMap<Tenant, TenantFlows>>,
+    /// One change at a time, so that what is in memory follows the order of the store.
+    changing: Mutex<()>,
+}
+
+/// Flow definitions, per tenant; shared by gateway, executor and workers of a process.
+#[derive(Clone)]
+pub struct Flows(Arc<Inner>);
+
+impl Flows {
+    /// Reads the newest revision of every flow.
+    pub async fn load(store: Store) -> Result<Self, Error> {
+        let mut tenants: HashMap<Tenant, TenantFlows> = HashMap::new();
+        for row in store.all_latest_flows().await? {
+            let flow = Arc::new(StoredFlow::from_row(row));
+            let name = (flow.namespace.clone(), flow.id.clone());
+            tenants.entry(flow.tenant.clone()).or_default().latest.insert(name, flow);
+        }
+        tenants.values_mut().for_each(TenantFlows::find_listeners);
+        Ok(Self(Arc::new(Inner { store, tenants: RwLock::new(tenants), changing: Mutex::new(()) })))
+    }
+
+    /// From memory alone; `None` may also mean that it has to be fetched.
+    pub fn cached(&self, tenant: &Tenant, namespace: &str, id: &str, revision: Option<u32>) -> Option<Arc<StoredFlow>> {
+        let tenants = self.0.tenants.read();
+        let flows = tenants.get(tenant)?;
+        let latest = flows.latest.get(&(namespace.to_owned(), id.to_owned()));
+        match (latest, revision) {
+            (Some(latest), None) => Some(Arc::clone(latest)),
+            (Some(latest), Some(revision)) if latest.revision == revision => Some(Arc::clone(latest)),
+            (_, Some(revision)) => flows.old.get(&(namespace.to_owned(), id.to_owned(), revision)).cloned(),
+            (None, None) => None,
+        }
+    }
+
+    /// `None`: no such flow, or it was deleted. Without a revision the newest.
+    pub async fn get(
+        &self,
+        tenant: &Tenant,
+        namespace: &str,
+        id: &str,
+        revision: Option<u32>,
+    ) -> Result<Option<Arc<StoredFlow>>, Error> {
+        if let Some(found) = self.cached(tenant, namespace, id, revision) {
+            return Ok(Some(found));
+        }
+        let Some(revision) = revision else { return Ok(None) };
+        let Some(row) = self.0.store.get_flow(tenant, namespace, id, Some(revision)).await? else { return Ok(None) };
+        let flow = Arc::new(StoredFlow::from_row(row));
+        self.0.tenants.write().entry(tenant.clone()).or_default().keep_old(Arc::clone(&flow));
+        Ok(Some(flow))
+    }
+
+    /// Flows of the tenant that listen to executions of others.
+    pub fn listeners(&self, tenant: &Tenant) -> Arc<Vec<Arc<StoredFlow>>> {
+        self.0.tenants.read().get(tenant).map(|flows| Arc::clone(&flows.listeners)).unwrap_or_default()
+    }
+
+    /// Every flow of the tenant with a webhook.
+    pub fn webhooks(&self, tenant: &Tenant) -> Vec<Arc<StoredFlow>> {
+        let has_webhook = |stored: &&Arc<StoredFlow>| {
+            stored
+                .flow
+                .as_ref()
+                .is_ok_and(|flow| flow.triggers.iter().any(|trigger| matches!(trigger.kind, TriggerKind::Webhook(_))))
+        };
+        let tenants = self.0.tenants.read();
+        let mut found: Vec<_> =
+            tenants.get(tenant).into_iter().flat_map(|flows| flows.latest.values()).filter(has_webhook).cloned().collect();
+        found.sort_by(|a, b| (&a.namespace, &a.id).cmp(&(&b.namespace, &b.id)));
+        found
+    }
+
+    /// Validates the source and stores a revision if something changed. In effect everywhere in this process when it
+    /// returns. Errors: INVALID_FLOW or UNSUPPORTED with every violation, FLOW_EXISTS, FLOW_NOT_FOUND, ETAG_MISMATCH.
+    pub async fn apply(&self, tenant: &Tenant, source: &str, options: ApplyOptions) -> Result<Applied, Error> {
+        let validation = windhover_flow::validate(source);
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            validation.violations.into_iter().partition(|violation| violation.severity == Severity::Error);
+        let Some(flow) = validation.flow.filter(|_| errors.is_empty()) else { return Err(invalid_flow(&errors)) };
+        let (namespace, id) = (flow.namespace.clone(), flow.id.clone());
+        if let Expect::Update { namespace: expected_namespace, id: expected_id } = &options.expect {
+            let mut error = Error::new(ErrorKind::InvalidArgument, "INVALID_FLOW", "an update cannot rename a flow");
+            if *expected_id != id {
+                error = error.field("source id", format!("illegal flow id update: the flow is `{expected_id}`"));
+            }
+            if *expected_namespace != namespace {
+                error = error.field("source namespace", format!("illegal namespace update: it is `{expected_namespace}`"));
+            }
+            if !error.fields.is_empty() {
+                return Err(error);
+            }
+        }
+        let _guard = self.0.changing.lock().await;
+        let current = self.cached(tenant, &namespace, &id, None);
+        check_expectations(current.as_deref(), &options, &namespace, &id)?;
+        if options.validate_only {
+            let (revision, outcome) = match &current {
+                Some(stored) if *stored.source == *source => (stored.revision, Outcome::Unchanged),
+                Some(stored) => (stored.revision + 1, Outcome::Updated),
+                None => (1, Outcome::Created),
+            };
+            return Ok(Applied { etag: etag_of(revision, source), namespace, id, revision, outcome, warnings });
+        }
+        let put = self.0.store.put_flow(tenant, &namespace, &id, source).await?;
+        let outcome = match put.outcome {
+            PutOutcome::Created => Outcome::Created,
+            PutOutcome::Updated => Outcome::Updated,
+            PutOutcome::Unchanged => Outcome::Unchanged,
+        };
+        let etag = etag_of(put.revision, source);
+        let stored = Arc::new(StoredFlow {
+            tenant: tenant.clone(),
+            namespace: namespace.clone(),
+            id: id.clone(),
+            revision: put.revision,
+            source: source.into(),
+            created_at: put.created_at,
+            etag: etag.clone(),
+            flow: Ok(Arc::new(flow)),
+            metrics: OnceLock::new(),
+        });
+        if outcome != Outcome::Unchanged || current.is_none() {
+            self.0.tenants.write().entry(tenant.clone()).or_default().set_latest(stored);
+        }
+        Ok(Applied { namespace, id, revision: put.revision, outcome, etag, warnings })
+    }
+
+    /// Writes a tombstone; answers its revision. FLOW_NOT_FOUND when there is no such flow.
+    pub async fn delete(&self, tenant: &Tenant, namespace: &str, id: &str) -> Result<u32, Error> {
+        let _guard = self.0.changing.lock().await;
+        let Some(revision) = self.0.store.delete_flow(tenant, namespace, id).await? else {
+            return Err(flow_not_found(namespace, id));
+        };
+        if let Some(flows) = self.0.tenants.write().get_mut(tenant) {
+            if let Some(before) = flows.latest.remove(&(namespace.to_owned(), id.to_owned())) {
+                flows.keep_old(before);
+            }
+            flows.find_listeners();
+        }
+        Ok(revision)
+    }
+}
+
+fn check_expectations(current: Option<&StoredFlow>, options: &ApplyOptions, namespace: &str, id: &str) -> Result<(), Error> {
+    match (&options.expect, current) {
+        (Expect::Create, Some(_)) => {
+            return Err(Error::new(ErrorKind::AlreadyExists, "FLOW_EXISTS", format!("the flow {namespace}.{id} already exists"))
+                .field("source id", "a flow of this name already exists"));
+        }
+        (Expect::Update { .. }, None) => return Err(flow_not_found(namespace, id)),
+        _ => {}
+    }
+    let stored_etag = current.map_or("", |stored| stored.etag.as_str());
+    match &options.etag {
+        Some(etag) if !etag.is_empty() && etag != stored_etag => {
+            Err(Error::new(ErrorKind::Aborted, "ETAG_MISMATCH", "the flow was changed since it was read").with("etag", stored_etag))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn flow_not_found(namespace: &str, id: &str) -> Error {
+    Error::new(ErrorKind::NotFound, "FLOW_NOT_FOUND", format!("there is no flow {namespace}.{id}"))
+}
+
+/// All violations in one error; UNSUPPORTED only when nothing else is wrong.
+fn invalid_flow(errors: &[Violation]) -> Error {
+    let unsupported = !errors.is_empty() && errors.iter().all(|violation| violation.unsupported);
+    let (kind, reason) = if unsupported {
+        (ErrorKind::Unimplemented, "UNSUPPORTED")
+    } else {
+        (ErrorKind::InvalidArgument, "INVALID_FLOW")
+    };
+    let mut message = String::from(if unsupported { "Unsupported flow: " } else { "Invalid flow: " });
+    let lines: Vec<String> = errors.iter().map(|v| match v.path.as_str() {
+        "" => v.message.clone(),
+        path => format!("{path}: {}", v.message),
+    }).collect();
+    message.push_str(&lines.join("\n"));
+    errors.iter().fold(Error::new(kind, reason, message), |error, violation| {
+        let place = match violation.line {
+            0 => "source".to_owned(),
+            line => format!("source:{line}:{}", violation.column),
+        };
+        let field = if violation.path.is_empty() { place } else { format!("{place} {}", violation.path) };
+        let description = match &violation.suggestion {
+            Some(suggestion) => format!("{}; did you mean `{suggestion}`?", violation.message),
+            None => violation.message.clone(),
+        };
+        error.field(field, description)
+    })
+}
+
+fn etag_of(revision: u32, source: &str) -> String {
+    let digest = Sha256::digest(source.as_bytes());
+    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{revision}-{short}")
+}

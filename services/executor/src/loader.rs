@@ -1,0 +1,107 @@
+//! Brings what is not in memory: executions, and facts that the engine asked for.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use tokio::sync::mpsc;
+use windhover_engine::{Fact, FactValue};
+use windhover_store::{Store, StoredRun};
+use windhover_types::{Error, Id, Secret, Tenant};
+
+use crate::{core::FactRequest, flows::Flows, message::Input};
+
+const RETRY: Duration = Duration::from_millis(200);
+/// Executions read by one query.
+const PAGE: usize = 500;
+/// Lookups of facts at the same time.
+const CONCURRENT_FACTS: usize = 32;
+
+/// Decrypted secrets, for templates that the executor itself renders.
+#[async_trait]
+pub trait SecretSource: Send + Sync + 'static {
+    /// The value in the namespace or the nearest parent that has it; the error is a sentence for the user.
+    async fn secret(&self, tenant: &Tenant, namespace: &str, key: &str) -> Result<Secret, String>;
+}
+
+/// Loads executions that events wait for. What arrives while one query runs is the next query.
+pub(crate) async fn executions(
+    store: Store,
+    flows: Flows,
+    mut wanted: mpsc::UnboundedReceiver<(Tenant, Id)>,
+    inputs: mpsc::UnboundedSender<Input>,
+) {
+    let mut keys = Vec::with_capacity(PAGE);
+    while wanted.recv_many(&mut keys, PAGE).await > 0 {
+        let asked = std::mem::take(&mut keys);
+        let runs = loop {
+            match load(&store, &flows, &asked).await {
+                Ok(runs) => break runs,
+                Err(error) => tracing::warn!(%error, "executions cannot be read; trying again"),
+            }
+            tokio::time::sleep(RETRY).await;
+        };
+        if inputs.send(Input::Loaded { runs, asked }).is_err() {
+            return;
+        }
+    }
+}
+
+/// Executions with the flows that they need in memory.
+pub(crate) async fn load(store: &Store, flows: &Flows, keys: &[(Tenant, Id)]) -> Result<Vec<StoredRun>, Error> {
+    let runs = store.load_runs(keys).await?;
+    for stored in &runs {
+        let execution = &stored.execution;
+        flows.get(&execution.tenant, &execution.namespace, &execution.flow_id, Some(execution.flow_revision)).await?;
+    }
+    Ok(runs)
+}
+
+/// Looks facts up, many executions at a time.
+pub(crate) async fn facts(
+    store: Store,
+    flows: Flows,
+    secrets: Arc<dyn SecretSource>,
+    requests: mpsc::UnboundedReceiver<FactRequest>,
+    inputs: mpsc::UnboundedSender<Input>,
+) {
+    let requests = stream::unfold(requests, |mut requests| async { requests.recv().await.map(|next| (next, requests)) });
+    requests
+        .for_each_concurrent(CONCURRENT_FACTS, |FactRequest { tenant, execution, facts }| {
+            let (store, flows, secrets, inputs) = (&store, &flows, &secrets, &inputs);
+            async move {
+                let mut found = HashMap::new();
+                for fact in facts {
+                    let value = loop {
+                        match look_up(store, flows, secrets.as_ref(), &tenant, execution, &fact).await {
+                            Ok(value) => break value,
+                            Err(error) => tracing::warn!(%error, "a fact cannot be read; trying again"),
+                        }
+                        tokio::time::sleep(RETRY).await;
+                    };
+                    found.insert(fact, value);
+                }
+                let _ = inputs.send(Input::Facts { execution, facts: found.into_iter().collect() });
+            }
+        })
+        .await;
+}
+
+async fn look_up(
+    store: &Store,
+    flows: &Flows,
+    secrets: &dyn SecretSource,
+    tenant: &Tenant,
+    execution: Id,
+    fact: &Fact,
+) -> Result<FactValue, Error> {
+    Ok(match fact {
+        Fact::Flow { namespace, flow_id, revision } => {
+            FactValue::Flow(flows.get(tenant, namespace, flow_id, *revision).await?.map(|flow| flow.as_found()))
+        }
+        Fact::Outputs { task_id } => {
+            FactValue::Outputs(store.ended_task_runs(tenant, execution, task_id.as_deref()).await?)
+        }
+        Fact::Secret { namespace, key } => FactValue::Secret(secrets.secret(tenant, namespace, key).await),
+    })
+}

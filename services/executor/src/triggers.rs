@@ -1,0 +1,42 @@
+//! Flow triggers: evaluated in the transaction of the state change that they listen to.
+
+use windhover_engine::NewExecution;
+use windhover_flow::TriggerKind;
+use windhover_types::State;
+
+use crate::{effects::Surroundings, live::Live};
+
+/// The executions that this change of state causes. Their ids are derived from the trigger, the execution and the
+/// place in its history, so that a batch that is built again makes the same ones.
+pub(crate) fn fired(live: &Live, to: State, around: &Surroundings<'_>) -> Vec<NewExecution> {
+    let execution = &live.run.execution;
+    if to == State::Created {
+        return Vec::new();
+    }
+    let Ok(upstream) = &live.flow.flow else { return Vec::new() };
+    let mut created = Vec::new();
+    for listener in around.flows.listeners(&execution.tenant).iter() {
+        let Ok(flow) = &listener.flow else { continue };
+        if listener.namespace == execution.namespace && listener.id == execution.flow_id {
+            continue;
+        }
+        for trigger in flow.triggers.iter().filter(|trigger| !trigger.disabled) {
+            let TriggerKind::Flow(_) = &trigger.kind else { continue };
+            let change = windhover_engine::UpstreamChange { flow: upstream, run: &live.run, to };
+            match windhover_engine::flow_trigger(&change, flow, listener.revision, trigger, around.env) {
+                Ok(Some(new)) => created.push(new),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(
+                    tenant = %execution.tenant,
+                    namespace = %listener.namespace,
+                    flow = %listener.id,
+                    trigger = %trigger.id,
+                    upstream = %execution.id,
+                    %error,
+                    "a Flow trigger did not fire"
+                ),
+            }
+        }
+    }
+    created
+}

@@ -1,0 +1,213 @@
+//! The executor over a real store: what is acknowledged is stored, and ends as its flow says.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use async_trait::async_trait;
+use windhover_engine::{Env, Execution, NewExecution};
+use windhover_executor::{
+    ApplyOptions, CreateRequest, Executor, ExecutorConfig, ExecutorHandle, Flows, RequestKey, SecretSource, new_id,
+};
+use windhover_queue::{InProcessHints, InProcessJobs, JobsConfig, in_process_wakeups};
+use windhover_store::{Fence, Registration, Store, StoreOptions};
+use windhover_tasks::InlineTaskTable;
+use windhover_telemetry::{Metrics, MetricsConfig};
+use windhover_types::{ErrorKind, Id, JsonMap, Secret, State, Tenant};
+
+struct NoSecrets;
+
+#[async_trait]
+impl SecretSource for NoSecrets {
+    async fn secret(&self, _: &Tenant, _: &str, key: &str) -> Result<Secret, String> {
+        Err(format!("Cannot find secret for key '{key}'."))
+    }
+}
+
+/// A store of a test; an executor over it can be started and abandoned any number of times.
+struct Fixture {
+    folder: tempfile::TempDir,
+    tenant: Tenant,
+}
+
+struct Running {
+    store: Store,
+    flows: Flows,
+    handle: ExecutorHandle,
+    executor: Executor,
+    instance: Id,
+}
+
+impl Fixture {
+    fn new() -> Result<Self> {
+        Ok(Self { folder: tempfile::tempdir()?, tenant: Tenant::main() })
+    }
+
+    async fn start(&self) -> Result<Running> {
+        let url = format!("sqlite:{}", self.folder.path().join("windhover.db").display());
+        let store = Store::connect(&url, StoreOptions::default()).await?;
+        store.migrate().await?;
+        let shard_count = store.number_of_shards(Some(8)).await?;
+        let registration = Registration { id: new_id(), host: "test".to_owned(), exclusive: false };
+        store.register_instance(&registration).await?;
+        let claim = store.claim_shards(registration.id, None).await?;
+        let flows = Flows::load(store.clone()).await?;
+        let (_, wakes) = in_process_wakeups(16);
+        let config = ExecutorConfig {
+            store: store.clone(),
+            fence: claim.fence,
+            shards: (0..shard_count).collect(),
+            shard_count,
+            flows: flows.clone(),
+            env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
+            jobs: Arc::new(InProcessJobs::new(JobsConfig::default())),
+            wakes,
+            hints: Arc::new(InProcessHints::default()),
+            secrets: Arc::new(NoSecrets),
+            metrics: Metrics::new(MetricsConfig::default()),
+        };
+        let (executor, handle) = Executor::start(config).await?;
+        Ok(Running { store, flows, handle, executor, instance: registration.id })
+    }
+}
+
+impl Running {
+    async fn apply(&self, tenant: &Tenant, source: &str) -> Result<()> {
+        self.flows.apply(tenant, source, ApplyOptions::default()).await?;
+        Ok(())
+    }
+
+    fn request(&self, tenant: &Tenant, flow: &str) -> CreateRequest {
+        let new = NewExecution {
+            id: new_id(),
+            namespace: "company".to_owned(),
+            flow_id: flow.to_owned(),
+            flow_revision: 1,
+            labels: Vec::new(),
+            inputs: Arc::new(JsonMap::new()),
+            variables: None,
+            trigger: None,
+            parent: None,
+            schedule_time: None,
+            trace_parent: None,
+        };
+        CreateRequest { tenant: tenant.clone(), new, request: None }
+    }
+
+    async fn ended(&self, tenant: &Tenant, id: Id) -> Result<Execution> {
+        let mut hints = self.handle.subscribe(tenant, id);
+        loop {
+            if let Some(found) = self.store.get_execution(tenant, id).await?
+                && found.is_ended()
+            {
+                return Ok(found);
+            }
+            let waited = tokio::time::timeout(Duration::from_secs(20), hints.changed()).await;
+            waited.with_context(|| format!("execution {id} did not end"))?;
+        }
+    }
+}
+
+const TWO_TASKS: &str = "id: two
+namespace: company
+tasks:
+  - id: values
+    type: io.kestra.plugin.core.output.OutputValues
+    values: {greeting: hello}
+  - id: log
+    type: io.kestra.plugin.core.log.Log
+    message: \"{{ outputs.values.values.greeting }}\"
+";
+
+#[tokio::test]
+async fn an_execution_of_inline_tasks_is_created_run_and_ended_by_one_insert_only_commit() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    running.apply(&fixture.tenant, TWO_TASKS).await?;
+    let created = running.handle.create(running.request(&fixture.tenant, "two")).await?;
+    ensure!(created.execution.current() == State::Created, "the answer is the execution as it was created");
+    // The commit that is acknowledged holds the end already, and no row of it was written twice.
+    let stored = running.store.execution_snapshot(&fixture.tenant, created.execution.id, None, 10).await?.context("it")?;
+    ensure!(stored.execution.current() == State::Success, "{:?}", stored.execution.state);
+    ensure!(stored.execution.version == 1 && stored.task_runs.iter().all(|run| run.version == 1), "rows were updated");
+    ensure!(stored.task_runs.len() == 2 && stored.next_log == 1);
+    running.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_same_request_makes_one_execution_and_other_content_is_refused() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    running.apply(&fixture.tenant, TWO_TASKS).await?;
+    let key = |content| Some(RequestKey { method: "Create", request_id: "r1".to_owned(), content: [content; 32] });
+    let request = || running.request(&fixture.tenant, "two");
+    let (first, second) = tokio::join!(
+        running.handle.create(CreateRequest { request: key(1), ..request() }),
+        running.handle.create(CreateRequest { request: key(1), ..request() })
+    );
+    let (first, second) = (first?, second?);
+    ensure!(first.execution.id == second.execution.id && first.replayed != second.replayed);
+    let refused = running.handle.create(CreateRequest { request: key(2), ..request() }).await;
+    ensure!(refused.is_err_and(|error| error.kind == ErrorKind::AlreadyExists && error.reason == "REQUEST_ID_REUSED"));
+    running.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failure_fires_each_listening_trigger_once_and_not_its_own_flow() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    let failing = "id: failing\nnamespace: company\ntasks:\n  - id: f\n    type: io.kestra.plugin.core.execution.Fail\n";
+    let listener = "id: listener\nnamespace: company\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    \
+                    message: \"{{ trigger.executionId }}\"\ntriggers:\n  - id: t\n    type: io.kestra.plugin.core.trigger.Flow\n    \
+                    conditions:\n      - type: io.kestra.plugin.core.condition.ExecutionStatus\n        in: [FAILED, SUCCESS]\n";
+    running.apply(&fixture.tenant, failing).await?;
+    running.apply(&fixture.tenant, listener).await?;
+    let created = running.handle.create(running.request(&fixture.tenant, "failing")).await?.execution;
+    running.ended(&fixture.tenant, created.id).await?;
+    let all = running.store.list_executions(&fixture.tenant, &Default::default(), None, 10).await?;
+    let fired: Vec<_> = all.iter().filter(|execution| execution.flow_id == "listener").collect();
+    ensure!(all.len() == 2 && fired.len() == 1, "{all:#?}");
+    ensure!(running.ended(&fixture.tenant, fired[0].id).await?.current() == State::Success);
+    running.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sleeping_execution_goes_on_after_a_restart_and_its_parent_hears_of_the_end() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    let child = "id: child\nnamespace: company\ntasks:\n  - id: nap\n    type: io.kestra.plugin.core.flow.Sleep\n    duration: PT0.5S\n";
+    let parent = "id: parent\nnamespace: company\ntasks:\n  - id: sub\n    type: io.kestra.plugin.core.flow.Subflow\n    \
+                  namespace: company\n    flowId: child\n";
+    running.apply(&fixture.tenant, child).await?;
+    running.apply(&fixture.tenant, parent).await?;
+    let created = running.handle.create(running.request(&fixture.tenant, "parent")).await?.execution;
+    // Abandoned as by a crash: nothing of its memory is left.
+    let Running { store, executor, instance, .. } = running;
+    executor.stop().await;
+    store.unregister(instance).await?;
+    store.close().await;
+
+    let again = fixture.start().await?;
+    let ended = again.ended(&fixture.tenant, created.id).await?;
+    ensure!(ended.current() == State::Success, "{ended:#?}");
+    let all = again.store.list_executions(&fixture.tenant, &Default::default(), None, 10).await?;
+    ensure!(all.len() == 2, "the subflow was started {} times", all.len() - 1);
+    ensure!(again.store.inbox(&(0..8).collect::<Vec<_>>(), None, 10).await?.rows.is_empty(), "inbox rows are left");
+    again.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_under_an_old_epoch_changes_nothing() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    running.apply(&fixture.tenant, TWO_TASKS).await?;
+    let other = Registration { id: new_id(), host: "other".to_owned(), exclusive: false };
+    running.store.register_instance(&other).await?;
+    let old = Fence { instance: running.instance, epoch: running.store.claim_shards(running.instance, None).await?.fence.epoch - 1 };
+    let refused = running.store.commit(&old, &Default::default()).await;
+    ensure!(matches!(refused, Err(windhover_store::CommitError::Fenced)), "{refused:?}");
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Flows: from YAML to what the engine runs.
+//!
+//! For: reading a source ([`validate`], [`compile`]), with everything that is wrong said at once and in its place;
+//! the model ([`Flow`]); properties whose texts are templates ([`Properties`], [`Text`]); inputs and outputs
+//! ([`resolve_inputs`], [`resolve_outputs`]); conditions of triggers ([`evaluate`]).
+//!
+//! Always true: no I/O, no clock, no randomness; no source makes it panic, recurse without bound or use more memory
+//! than its [`Limits`] allow; what is known in the reference and not built here is refused as unsupported, never
+//! ignored.
+//!
+//! Types of tasks, triggers and conditions are entries of one table ([`table`]).
+
+mod condition;
+mod duration;
+mod input;
+mod model;
+mod output;
+mod properties;
+mod property;
+mod read;
+pub mod table;
+mod text;
+mod yaml;
+
+pub use condition::{Condition, ConditionError, Upstream, evaluate, evaluate_all};
+pub use duration::{format_duration, parse_duration};
+pub use input::{
+    Bounds, DependsOn, Input, InputError, InputKind, InputType, InputsError, Pattern, ResolvedInputs, Select,
+    fill_defaults, resolve_inputs,
+};
+pub use model::{
+    Block, Fallback, Flow, FlowTrigger, ForEachValues, Handlers, ListKind, Literal, Retry, RetryDelay, Runnable,
+    Subflow, Task, TaskKind, TaskList, TaskPlace, Trigger, TriggerKind, WebhookTrigger, WorkerGroup,
+};
+pub use output::{Output, OutputsError, ResolvedOutputs, convert_outputs, resolve_outputs};
+pub use properties::{Key, Properties};
+pub use property::{PropertyError, text_of};
+pub use read::{Mode, Validation, compile, compile_stored, parse, validate};
+pub use table::{PropertySpec, TaskType};
+pub use text::Text;
+pub use yaml::Limits;

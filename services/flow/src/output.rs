@@ -1,0 +1,89 @@
+//! Outputs of a flow (flow model reference 2.6, 1.x reference 2.6).
+
+use serde_json::Value;
+use windhover_expression::{Environment, ExpressionError};
+use windhover_types::JsonMap;
+
+use crate::Properties;
+use crate::input::{InputType, convert_output, nest};
+
+/// An output of a flow.
+#[derive(Debug)]
+pub struct Output {
+    pub id: String,
+    pub output_type: InputType,
+    pub value: Properties,
+    /// `false`: a value that cannot be had is null with a warning, and the execution keeps its state.
+    pub required: bool,
+    pub description: Option<String>,
+    pub display_name: Option<String>,
+}
+
+/// Outputs of an execution.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ResolvedOutputs {
+    /// Nested where ids have dots.
+    pub values: JsonMap,
+    /// Lines for the execution's log, level WARN.
+    pub warnings: Vec<String>,
+}
+
+/// Why there are no outputs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutputsError {
+    /// A fact has to be loaded first; load it and resolve again.
+    #[error("the fact {0:?} has to be loaded first")]
+    Needs(String),
+    /// The execution fails with this line.
+    #[error("Failed to render output values: {0}")]
+    Invalid(String),
+}
+
+/// Renders the outputs with the final context and converts them by their types.
+///
+/// # Errors
+/// The first required output that has no value, or a missing fact.
+pub fn resolve_outputs(outputs: &[Output], environment: &Environment<'_>) -> Result<ResolvedOutputs, OutputsError> {
+    convert_outputs(outputs, &mut |output| output.value.render(environment))
+}
+
+/// As [`resolve_outputs`], with the rendering left to the caller.
+///
+/// # Errors
+/// As [`resolve_outputs`].
+pub fn convert_outputs(
+    outputs: &[Output],
+    render: &mut dyn FnMut(&Output) -> Result<Value, ExpressionError>,
+) -> Result<ResolvedOutputs, OutputsError> {
+    let mut resolved = ResolvedOutputs::default();
+    for output in outputs {
+        let rendered = match render(output) {
+            Err(ExpressionError::Needs(key)) => return Err(OutputsError::Needs(key)),
+            rendered => rendered.map_err(|error| error.to_string()),
+        };
+        let value = rendered.and_then(|value| converted(output, &value));
+        let value = match value {
+            Ok(value) => value,
+            Err(cause) => {
+                let message = format!("Invalid value for output `{}`. Cause: {cause}", output.id);
+                if output.required {
+                    return Err(OutputsError::Invalid(message));
+                }
+                resolved.warnings.push(message);
+                Value::Null
+            }
+        };
+        nest(&mut resolved.values, &output.id, value).map_err(|taken| {
+            OutputsError::Invalid(format!(
+                "Invalid value for output `{}`. Cause: it conflicts with the output `{taken}`",
+                output.id
+            ))
+        })?;
+    }
+    Ok(resolved)
+}
+
+fn converted(output: &Output, value: &Value) -> Result<Value, String> {
+    let empty = value.is_null() || (!output.required && value.as_str() == Some(""));
+    if empty { Err("it has no value".to_owned()) } else { convert_output(output.output_type, value) }
+}

@@ -1,0 +1,207 @@
+//! Tasks of the core that are built.
+
+use super::{Family, Kind, PropertySpec, TaskType, core, old_task};
+
+const fn new(name: &'static str, kind: Kind) -> PropertySpec {
+    PropertySpec::new(name, kind)
+}
+
+const TASKS: PropertySpec = new("tasks", Kind::Nested);
+const ERRORS: PropertySpec = new("errors", Kind::Nested);
+const FINALLY: PropertySpec = new("finally", Kind::Nested);
+
+/// Options of the http tasks (flow model 1.x reference 5.4), with the older flat forms.
+pub(super) const HTTP_OPTIONS: &[PropertySpec] = &[
+    new("timeout", Kind::Object(&[new("connectTimeout", Kind::Duration), new("readIdleTimeout", Kind::Duration)])),
+    new(
+        "proxy",
+        Kind::Object(&[
+            new("type", Kind::Text),
+            new("address", Kind::Text),
+            new("port", Kind::Int),
+            new("username", Kind::Text),
+            new("password", Kind::Text),
+        ]),
+    ),
+    new(
+        "auth",
+        Kind::Object(&[
+            new("type", Kind::Choice(&["BASIC", "BEARER", "DIGEST"])).except("DIGEST"),
+            new("username", Kind::Text),
+            new("password", Kind::Text),
+            new("token", Kind::Text),
+        ]),
+    ),
+    new("ssl", Kind::Object(&[new("insecureTrustAllCertificates", Kind::Bool)])),
+    new("followRedirects", Kind::Bool),
+    new("allowFailed", Kind::Bool),
+    new("allowedResponseCodes", Kind::List),
+    new("enabledTcpExtendedKeepAlive", Kind::Bool),
+    new("defaultCharset", Kind::Text),
+    new("logs", Kind::List),
+    new("logLevel", Kind::Text),
+    new("connectTimeout", Kind::Duration),
+    new("readTimeout", Kind::Duration),
+    new("readIdleTimeout", Kind::Duration),
+    new("connectionPoolIdleTimeout", Kind::Duration),
+    new("maxContentLength", Kind::Int),
+    new("basicAuthUser", Kind::Text),
+    new("basicAuthPassword", Kind::Text),
+    new("proxyType", Kind::Text),
+    new("proxyAddress", Kind::Text),
+    new("proxyPort", Kind::Int),
+    new("proxyUsername", Kind::Text),
+    new("proxyPassword", Kind::Text),
+];
+
+pub(super) const TYPES: &[TaskType] = &[
+    TaskType {
+        name: core!("log.Log"),
+        aliases: &[old_task!("log.Log")],
+        family: Family::Runnable,
+        inline: true,
+        // Anything: what is neither text nor list fails when the task runs (flow model reference 5.1).
+        properties: &[new("message", Kind::Any).required(), new("level", Kind::Level)],
+    },
+    TaskType {
+        name: core!("debug.Return"),
+        aliases: &[old_task!("debugs.Return")],
+        family: Family::Runnable,
+        inline: true,
+        properties: &[new("format", Kind::Text)],
+    },
+    TaskType {
+        name: core!("debug.Echo"),
+        aliases: &[old_task!("debugs.Echo")],
+        family: Family::Runnable,
+        inline: true,
+        properties: &[new("format", Kind::Text).required(), new("level", Kind::Level)],
+    },
+    TaskType {
+        name: core!("output.OutputValues"),
+        aliases: &[],
+        family: Family::Runnable,
+        inline: true,
+        properties: &[new("values", Kind::Map)],
+    },
+    TaskType {
+        name: core!("execution.Fail"),
+        aliases: &[old_task!("executions.Fail")],
+        family: Family::Runnable,
+        inline: true,
+        properties: &[new("condition", Kind::Text), new("errorMessage", Kind::Text)],
+    },
+    TaskType {
+        name: core!("execution.Assert"),
+        aliases: &[],
+        family: Family::Runnable,
+        inline: true,
+        properties: &[new("conditions", Kind::List).required(), new("errorMessage", Kind::Text)],
+    },
+    TaskType {
+        name: core!("flow.Sleep"),
+        aliases: &[],
+        family: Family::Runnable,
+        inline: true,
+        properties: &[new("duration", Kind::Duration).required()],
+    },
+    TaskType {
+        name: core!("http.Request"),
+        aliases: &["io.kestra.plugin.fs.http.Request"],
+        family: Family::Runnable,
+        inline: false,
+        properties: &[
+            new("uri", Kind::Text).required(),
+            new("method", Kind::Text),
+            new("params", Kind::Map),
+            new("headers", Kind::Map),
+            new("body", Kind::Text),
+            new("formData", Kind::Map),
+            new("contentType", Kind::Text),
+            new("options", Kind::Object(HTTP_OPTIONS)),
+            new("allowFailed", Kind::Bool),
+            new("encryptBody", Kind::Bool).only("false"),
+            new("sslOptions", Kind::Object(&[new("insecureTrustAllCertificates", Kind::Bool)])),
+        ],
+    },
+    TaskType {
+        name: core!("flow.Sequential"),
+        aliases: &[old_task!("flows.Sequential")],
+        family: Family::Sequential,
+        inline: false,
+        properties: &[TASKS.required(), ERRORS, FINALLY],
+    },
+    TaskType {
+        name: core!("flow.AllowFailure"),
+        aliases: &[old_task!("flows.AllowFailure")],
+        family: Family::AllowFailure,
+        inline: false,
+        properties: &[TASKS.required(), ERRORS, FINALLY],
+    },
+    TaskType {
+        name: core!("flow.Parallel"),
+        aliases: &[old_task!("flows.Parallel")],
+        family: Family::Parallel,
+        inline: false,
+        properties: &[TASKS.required(), ERRORS, FINALLY, new("concurrent", Kind::Int)],
+    },
+    TaskType {
+        name: core!("flow.If"),
+        aliases: &[old_task!("flows.If")],
+        family: Family::If,
+        inline: false,
+        properties: &[
+            new("condition", Kind::Text),
+            new("then", Kind::Nested).required(),
+            new("else", Kind::Nested),
+            ERRORS,
+            FINALLY,
+        ],
+    },
+    TaskType {
+        name: core!("flow.Switch"),
+        aliases: &[old_task!("flows.Switch")],
+        family: Family::Switch,
+        inline: false,
+        properties: &[
+            new("value", Kind::Text).required(),
+            new("cases", Kind::Nested),
+            new("defaults", Kind::Nested),
+            ERRORS,
+            FINALLY,
+        ],
+    },
+    TaskType {
+        name: core!("flow.ForEach"),
+        aliases: &[],
+        family: Family::ForEach,
+        inline: false,
+        properties: &[
+            // Anything: what gives no list fails when the task opens.
+            new("values", Kind::Any).required(),
+            new("concurrencyLimit", Kind::Int),
+            TASKS.required(),
+            ERRORS,
+            FINALLY,
+        ],
+    },
+    TaskType {
+        name: core!("flow.Subflow"),
+        aliases: &[old_task!("flows.Subflow"), old_task!("flows.Flow")],
+        family: Family::Subflow,
+        inline: false,
+        properties: &[
+            new("namespace", Kind::Text).required(),
+            new("flowId", Kind::Text).required(),
+            new("revision", Kind::Int),
+            new("inputs", Kind::Map),
+            new("labels", Kind::Nested),
+            new("wait", Kind::Bool),
+            new("transmitFailed", Kind::Bool),
+            new("inheritLabels", Kind::Bool),
+            new("restartBehavior", Kind::Choice(&["RETRY_FAILED", "NEW_EXECUTION"])).only("RETRY_FAILED"),
+            new("outputs", Kind::Map).unbuilt(),
+            new("scheduleDate", Kind::Text).unbuilt(),
+        ],
+    },
+];

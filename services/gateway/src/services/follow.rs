@@ -1,0 +1,280 @@
+//! FollowExecution: what is there, then every change, with cursors that resume on any gateway.
+//!
+//! Each round reads the execution and the position of its shard's feed in one snapshot, sends what is new since the
+//! last round, and then waits for a hint (or two seconds). A reader that is slow holds up its own rounds only: what
+//! happened meanwhile is read in the next one, as it is then, so nothing piles up.
+
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use windhover_engine::TaskRun;
+use windhover_executor::now;
+use windhover_proto::v1::{self as proto, follow_execution_response::Event};
+use windhover_store::{LogFilter, Snapshot};
+use windhover_types::{Id, Tenant};
+
+use super::{Shared, closed, execution::LOOK, execution_not_found, log::line, stopping};
+use crate::{
+    convert,
+    error::{Result, internal, invalid, plain_status, status},
+    page::Binding,
+    request::within,
+};
+
+/// Messages between the reader of the store and the connection.
+const BUFFER: usize = 64;
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const PAGE: u64 = 500;
+/// Feed rows of other executions that a round looks through; after more, all task runs are sent anew.
+const MAX_FEED: i64 = 5_000;
+/// Task runs that are fetched one by one; more are found by reading all.
+const FEW: usize = 8;
+
+type Message = Result<proto::FollowExecutionResponse, Status>;
+
+/// Starts to follow. What the caller got wrong is an error here, not in the stream.
+pub(super) async fn start(
+    shared: Arc<Shared>,
+    tenant: Tenant,
+    request: proto::FollowExecutionRequest,
+    request_id: Arc<str>,
+) -> Result<ReceiverStream<Message>> {
+    let id = convert::id("execution_id", &request.execution_id)?;
+    let binding = Binding::new(&["follow", tenant.as_str(), &request.execution_id]);
+    let min_level = convert::from_level("min_level", request.min_level)?;
+    let position = match request.cursor.as_str() {
+        "" => Position::BEGINNING,
+        cursor => {
+            let bytes = shared.tokens.open("cursor", &binding, cursor, now())?;
+            Position::read(&bytes).ok_or_else(|| invalid("cursor", "cannot be read by this version"))?
+        }
+    };
+    let (sender, receiver) = mpsc::channel(BUFFER);
+    let mut follower = Follower {
+        id,
+        full: convert::is_full(request.view, true)?,
+        task_runs: !request.omit_task_runs,
+        logs: (!request.omit_logs).then(|| LogFilter { min_level: Some(min_level), ..LogFilter::default() }),
+        binding,
+        position,
+        sender,
+        sent: Instant::now(),
+        shared,
+        tenant,
+    };
+    follower.shared.execution(&follower.tenant, id).await?;
+    let name = Arc::clone(&request_id);
+    tokio::spawn(within(request_id, async move {
+        let ended = AssertUnwindSafe(follower.run()).catch_unwind().await;
+        let last = match ended {
+            Ok(Ok(()) | Err(Stop::Gone)) => return,
+            Ok(Err(Stop::Error(error))) => status(error),
+            Err(_) => {
+                tracing::error!(request_id = %name, "a follower panicked");
+                plain_status(internal(&name))
+            }
+        };
+        let _ = follower.sender.send(Err(last)).await;
+    }));
+    Ok(ReceiverStream::new(receiver))
+}
+
+/// What a follower has been sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    /// Of the shard's feed; -1: the task runs have to be sent from the first.
+    feed: i64,
+    /// The next log line.
+    log: i64,
+    /// Version of the execution; 0: none was sent.
+    version: i64,
+}
+
+impl Position {
+    const BEGINNING: Self = Self { feed: -1, log: 0, version: 0 };
+
+    fn write(self) -> Vec<u8> {
+        [self.feed, self.log, self.version].into_iter().flat_map(i64::to_be_bytes).collect()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (numbers, []) = bytes.as_chunks::<8>() else { return None };
+        let [feed, log, version] = numbers else { return None };
+        let [feed, log, version] = [feed, log, version].map(|number| i64::from_be_bytes(*number));
+        Some(Self { feed, log, version })
+    }
+}
+
+/// Why following ends before the execution does.
+enum Stop {
+    /// Nobody reads any more.
+    Gone,
+    Error(windhover_types::Error),
+}
+
+impl<E: Into<windhover_types::Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    tenant: Tenant,
+    id: Id,
+    full: bool,
+    task_runs: bool,
+    /// Which lines, if any.
+    logs: Option<LogFilter>,
+    binding: Binding,
+    position: Position,
+    sender: mpsc::Sender<Message>,
+    /// When the last message was sent.
+    sent: Instant,
+}
+
+impl Follower {
+    async fn run(&mut self) -> Result<(), Stop> {
+        // Before the first look, so that no change falls between.
+        let mut hints = self.shared.executor.subscribe(&self.tenant, self.id);
+        let mut closing = self.shared.closing.clone();
+        let mut hinted = true;
+        loop {
+            let snapshot = self.shared.store.execution_snapshot(&self.tenant, self.id, None, 0).await?;
+            let snapshot = snapshot.ok_or_else(|| execution_not_found(self.id))?;
+            self.round(&snapshot).await?;
+            if snapshot.execution.is_ended() {
+                let state = convert::state(snapshot.execution.current()) as i32;
+                return self.send(Event::End(proto::FollowEnd { state })).await;
+            }
+            let look = (Instant::now() + LOOK).min(self.sent + KEEP_ALIVE);
+            tokio::select! {
+                () = closed(&mut closing) => return Err(stopping().into()),
+                () = self.sender.closed() => return Err(Stop::Gone),
+                more = hints.changed(), if hinted => hinted = more,
+                () = sleep_until(look) => {}
+            }
+            if self.sent.elapsed() >= KEEP_ALIVE {
+                self.send(Event::KeepAlive(proto::FollowKeepAlive {})).await?;
+            }
+        }
+    }
+
+    /// Sends what is new in this snapshot.
+    async fn round(&mut self, snapshot: &Snapshot) -> Result<(), Stop> {
+        if snapshot.execution.version != self.position.version {
+            let shown = convert::execution(&snapshot.execution, self.full);
+            self.send(Event::Execution(Box::new(shown))).await?;
+            self.position.version = snapshot.execution.version;
+        }
+        if self.task_runs {
+            self.send_task_runs(snapshot).await?;
+        }
+        self.send_logs(snapshot.next_log).await?;
+        self.position.feed = snapshot.feed_seq;
+        Ok(())
+    }
+
+    async fn send_task_runs(&mut self, snapshot: &Snapshot) -> Result<(), Stop> {
+        let Some(changed) = self.changed(snapshot).await? else { return self.send_all(|_| true).await };
+        if changed.len() > FEW {
+            return self.send_all(|run| changed.contains(&run.id)).await;
+        }
+        let mut runs = Vec::with_capacity(changed.len());
+        for id in changed {
+            runs.extend(self.shared.store.get_task_run(&self.tenant, self.id, id).await?);
+        }
+        runs.sort_by_key(|run: &TaskRun| run.seq);
+        for run in &runs {
+            self.send_task_run(run).await?;
+        }
+        Ok(())
+    }
+
+    /// Task runs that have changed since the last round; `None`: it takes less to send all.
+    async fn changed(&self, snapshot: &Snapshot) -> Result<Option<HashSet<Id>>, Stop> {
+        let mut after = self.position.feed;
+        if after < 0 || snapshot.feed_seq - after > MAX_FEED {
+            return Ok(None);
+        }
+        let mut changed = HashSet::new();
+        while after < snapshot.feed_seq {
+            let rows = self.shared.store.tenant_feed(&self.tenant, snapshot.shard, after, PAGE).await?;
+            let last = (rows.len() as u64) < PAGE;
+            for row in rows {
+                after = row.seq;
+                let ours = row.entries.into_iter().filter(|entry| entry.execution == self.id);
+                changed.extend(ours.flat_map(|entry| entry.task_runs));
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(Some(changed))
+    }
+
+    /// Sends the task runs that are wanted, in order of creation.
+    async fn send_all(&mut self, wanted: impl Fn(&TaskRun) -> bool) -> Result<(), Stop> {
+        let mut after = None;
+        loop {
+            let runs = self.shared.task_runs(&self.tenant, self.id, after, PAGE).await?;
+            for run in runs.iter().filter(|run| wanted(run)) {
+                self.send_task_run(run).await?;
+            }
+            after = runs.last().map(|run| run.seq);
+            if (runs.len() as u64) < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_task_run(&mut self, run: &TaskRun) -> Result<(), Stop> {
+        let shown = convert::task_run(self.id, run, self.full);
+        self.send(Event::TaskRun(Box::new(shown))).await
+    }
+
+    async fn send_logs(&mut self, next: i64) -> Result<(), Stop> {
+        let Some(filter) = self.logs.clone() else { return Ok(()) };
+        while self.position.log < next {
+            let rows = self.shared.store.list_execution_logs(&self.tenant, self.id, &filter, self.position.log, PAGE).await?;
+            let last = (rows.len() as u64) < PAGE;
+            for row in rows {
+                self.position.log = row.position + 1;
+                self.send(Event::LogLine(line(row))).await?;
+            }
+            if last {
+                // What the filter leaves out is behind us as well; lines later than the snapshot were sent already.
+                self.position.log = self.position.log.max(next);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, event: Event) -> Result<(), Stop> {
+        let cursor = self.shared.tokens.sign(&self.binding, &self.position.write(), now());
+        let message = proto::FollowExecutionResponse { cursor, event: Some(event) };
+        self.sender.send(Ok(message)).await.map_err(|_| Stop::Gone)?;
+        self.sent = Instant::now();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_survive_a_cursor() {
+        for position in [Position::BEGINNING, Position { feed: 7, log: i64::MAX, version: 3 }] {
+            assert_eq!(Position::read(&position.write()), Some(position));
+        }
+        assert_eq!(Position::read(&[0; 23]), None);
+        assert_eq!(Position::read(&[0; 32]), None);
+    }
+}

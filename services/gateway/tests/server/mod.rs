@@ -1,0 +1,203 @@
+//! A gateway with a real store (SQLite in a temporary folder) and a real executor without workers, on a free port.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::{
+    Request, Status,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt;
+use windhover_engine::Env;
+use windhover_executor::{Executor, ExecutorConfig, Flows, SecretSource, new_id};
+use windhover_gateway::{Gateway, Mode, Settings};
+use windhover_proto::{
+    admin::v1::{access_service_client::AccessServiceClient, tenant_service_client::TenantServiceClient},
+    v1::{
+        execution_service_client::ExecutionServiceClient, flow_service_client::FlowServiceClient,
+        log_service_client::LogServiceClient, secret_service_client::SecretServiceClient,
+    },
+};
+use windhover_queue::{InProcessHints, InProcessJobs, JobsConfig, in_process_wakeups};
+use windhover_storage::{CryptoError, DataKey, Keyring, MasterKey};
+use windhover_store::{Registration, Store, StoreOptions};
+use windhover_tasks::InlineTaskTable;
+use windhover_telemetry::{Metrics, MetricsConfig};
+use windhover_types::{Secret, Tenant};
+
+pub const BOOTSTRAP: &str = "a-bootstrap-token-of-the-tests-only";
+
+pub struct Server {
+    pub address: SocketAddr,
+    channel: Channel,
+    executor: Executor,
+    serving: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+    _folder: TempDir,
+}
+
+/// Metadata of calls.
+#[derive(Clone, Default)]
+pub struct As {
+    pub token: Option<String>,
+    pub tenant: Option<String>,
+}
+
+impl Interceptor for As {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let set = |request: &mut Request<()>, name: &'static str, value: String| {
+            request.metadata_mut().insert(name, value.parse().unwrap());
+        };
+        if let Some(token) = &self.token {
+            set(&mut request, "authorization", format!("Bearer {token}"));
+        }
+        if let Some(tenant) = &self.tenant {
+            set(&mut request, "windhover-tenant", tenant.clone());
+        }
+        Ok(request)
+    }
+}
+
+type Caller = InterceptedService<Channel, As>;
+
+pub struct Calls {
+    pub flows: FlowServiceClient<Caller>,
+    pub executions: ExecutionServiceClient<Caller>,
+    pub logs: LogServiceClient<Caller>,
+    pub secrets: SecretServiceClient<Caller>,
+    pub tenants: TenantServiceClient<Caller>,
+    pub access: AccessServiceClient<Caller>,
+}
+
+struct Secrets(Store, Keyring);
+
+#[async_trait::async_trait]
+impl SecretSource for Secrets {
+    async fn secret(&self, tenant: &Tenant, namespace: &str, key: &str) -> Result<Secret, String> {
+        let found = self.0.find_secret(tenant, namespace, key).await.map_err(|error| error.to_string())?;
+        let found = found.ok_or_else(|| format!("Cannot find secret for key '{key}'."))?;
+        let place = ["secret", found.namespace.as_str(), found.name.as_str()];
+        let mut opened = self.1.decrypt(tenant, &place, &found.ciphertext);
+        if matches!(opened, Err(CryptoError::NoDataKey(_))) {
+            let keys = self.0.data_keys(tenant).await.map_err(|error| error.to_string())?;
+            let keys: Vec<_> = keys.into_iter().map(|key| DataKey { id: key.id, wrapped: key.wrapped }).collect();
+            self.1.add(tenant, &keys).map_err(|error| error.to_string())?;
+            opened = self.1.decrypt(tenant, &place, &found.ciphertext);
+        }
+        opened.map_err(|error| error.to_string())
+    }
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub async fn with(settings: Settings) -> Self {
+        // Some other test of the process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        let store = Store::connect(&url, StoreOptions::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let shard_count = store.number_of_shards(None).await.unwrap();
+        let instance = new_id();
+        store.register_instance(&Registration { id: instance, host: "test".into(), exclusive: true }).await.unwrap();
+        let claim = store.claim_shards(instance, None).await.unwrap();
+        let flows = Flows::load(store.clone()).await.unwrap();
+        let keyring = Keyring::new(MasterKey::generate().unwrap());
+        let secrets = Arc::new(Secrets(store.clone(), keyring.clone()));
+        let (_wakeups, wakes) = in_process_wakeups(64);
+        let config = ExecutorConfig {
+            store: store.clone(),
+            fence: claim.fence,
+            shards: claim.shards.iter().map(|(shard, _)| *shard).collect(),
+            shard_count,
+            flows: flows.clone(),
+            env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
+            jobs: Arc::new(InProcessJobs::new(JobsConfig::default())),
+            wakes,
+            hints: Arc::new(InProcessHints::default()),
+            secrets: secrets.clone(),
+            metrics: Metrics::new(MetricsConfig::default()),
+        };
+        let (executor, handle) = Executor::start(config).await.unwrap();
+        let settings = Settings {
+            bootstrap_token: Some(Secret::new(BOOTSTRAP)),
+            stop_grace: Duration::from_secs(5),
+            ..settings
+        };
+        let gateway = Gateway::builder()
+            .store(store)
+            .flows(flows)
+            .executor(handle)
+            .keyring(keyring)
+            .secrets(secrets)
+            .settings(settings)
+            .build()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let stopped = async move {
+                let _ = stopped.await;
+            };
+            gateway.serve(listener, stopped).await.unwrap();
+        });
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { address, channel, executor, serving, stop, _folder: folder }
+    }
+
+    pub fn local() -> Settings {
+        Settings { mode: Mode::Local, ..Settings::default() }
+    }
+
+    pub fn calls(&self, who: As) -> Calls {
+        let channel = || self.channel.clone();
+        Calls {
+            flows: FlowServiceClient::with_interceptor(channel(), who.clone()),
+            executions: ExecutionServiceClient::with_interceptor(channel(), who.clone()),
+            logs: LogServiceClient::with_interceptor(channel(), who.clone()),
+            secrets: SecretServiceClient::with_interceptor(channel(), who.clone()),
+            tenants: TenantServiceClient::with_interceptor(channel(), who.clone()),
+            access: AccessServiceClient::with_interceptor(channel(), who),
+        }
+    }
+
+    /// As the bootstrap token, in the default tenant.
+    pub fn admin(&self) -> Calls {
+        self.calls(As { token: Some(BOOTSTRAP.into()), tenant: None })
+    }
+
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Stops it as a server stops; tells whether everything ended in time.
+    pub async fn stop(self) {
+        let Self { channel, executor, serving, stop, .. } = self;
+        drop(channel);
+        let _ = stop.send(());
+        serving.await.unwrap();
+        executor.stop().await;
+    }
+}
+
+/// Reason of a status.
+pub fn reason(status: &Status) -> String {
+    let details = status.get_error_details();
+    details.error_info().map(|info| format!("{} {}", info.domain, info.reason)).unwrap_or_else(|| format!("{status:?}"))
+}
+
+/// Fields of a status.
+pub fn fields(status: &Status) -> Vec<String> {
+    let details = status.get_error_details();
+    details.bad_request().map(|bad| bad.field_violations.iter().map(|one| one.field.clone()).collect()).unwrap_or_default()
+}

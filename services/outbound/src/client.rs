@@ -1,0 +1,219 @@
+//! Sends requests.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use reqwest::Url;
+
+use crate::{
+    AddressPolicy, OutboundError, ProxyKind, Request, Response, USER_AGENT, install_tls_provider, redirect,
+    resolver::CheckedResolver,
+};
+
+/// Limits of all outgoing calls.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    pub addresses: AddressPolicy,
+    /// Upper bound of [`Request::timeout`]. Default: 1 h.
+    pub timeout: Duration,
+    /// Used by requests that name none. Default: 30 s.
+    pub connect_timeout: Duration,
+    /// Used by requests that name none. Default: 5 min (flow model reference 5.4).
+    pub read_idle_timeout: Duration,
+    /// Upper bound of [`Request::max_response_bytes`]. Default: 64 MiB.
+    pub max_response_bytes: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            addresses: AddressPolicy::public(),
+            timeout: Duration::from_secs(3_600),
+            connect_timeout: Duration::from_secs(30),
+            read_idle_timeout: Duration::from_secs(300),
+            max_response_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What the HTTP library fixes per client, and differs between requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Variant {
+    connect_timeout: Duration,
+    read_idle_timeout: Duration,
+    insecure_tls: bool,
+}
+
+/// More combinations than this are not kept: they would be made up by somebody's templates.
+const MAX_VARIANTS: usize = 32;
+
+/// The HTTP client. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: ClientConfig,
+    clients: Mutex<HashMap<Variant, reqwest::Client>>,
+}
+
+impl Client {
+    /// # Errors
+    /// When the TLS library refuses to start (no usable root certificates).
+    pub fn new(config: ClientConfig) -> Result<Self, OutboundError> {
+        install_tls_provider();
+        let usual = Variant {
+            connect_timeout: config.connect_timeout,
+            read_idle_timeout: config.read_idle_timeout,
+            insecure_tls: false,
+        };
+        let client = build(&config, &usual, None)?;
+        let clients = Mutex::new(HashMap::from([(usual, client)]));
+        Ok(Self { shared: Arc::new(Shared { config, clients }) })
+    }
+
+    /// Sends a request and reads the answer to its end. A status of 400 and more is an answer, not an error.
+    pub async fn send(&self, request: Request) -> Result<Response, OutboundError> {
+        let config = &self.shared.config;
+        let timeout = request.timeout.unwrap_or(config.timeout).min(config.timeout);
+        let host = host_of(&parse(&request.url)?);
+        match tokio::time::timeout(timeout, self.follow(request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(OutboundError::Timeout { host }),
+        }
+    }
+
+    async fn follow(&self, mut request: Request) -> Result<Response, OutboundError> {
+        let client = self.client_for(&request)?;
+        let mut url = parse(&request.url)?;
+        for _ in 0..=redirect::LIMIT {
+            let response = self.once(&client, &request, url.clone()).await?;
+            let next = if request.follow_redirects { redirect::next(&response) } else { None };
+            let Some(next) = next else {
+                return Ok(response);
+            };
+            let next = parse(next.as_str())?;
+            redirect::adapt(&mut request, response.status, &url, &next);
+            url = next;
+        }
+        Err(OutboundError::TooManyRedirects { host: host_of(&url), limit: redirect::LIMIT })
+    }
+
+    async fn once(&self, client: &reqwest::Client, request: &Request, url: Url) -> Result<Response, OutboundError> {
+        let host = host_of(&url);
+        self.check_literal(url.host_str().unwrap_or_default(), &host)?;
+        let config = &self.shared.config;
+        let limit = request.max_response_bytes.unwrap_or(config.max_response_bytes).min(config.max_response_bytes);
+        let failed = |error| OutboundError::from_reqwest(&host, error);
+        let mut sending = client.request(request.method.clone(), url.clone()).headers(request.headers.clone());
+        if !request.body.is_empty() {
+            sending = sending.body(request.body.clone());
+        }
+        let mut answer = sending.send().await.map_err(failed)?;
+        let too_large = || OutboundError::TooLarge { host: host.clone(), limit };
+        // Of an answer to HEAD, the length is that of a body that does not come.
+        if request.method != http::Method::HEAD && answer.content_length().is_some_and(|length| length > limit as u64) {
+            return Err(too_large());
+        }
+        let (status, headers) = (answer.status().as_u16(), std::mem::take(answer.headers_mut()));
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { url, status, headers, body: body.freeze() })
+    }
+
+    /// Addresses that are written out never come to the resolver.
+    fn check_literal(&self, literal: &str, host: &str) -> Result<(), OutboundError> {
+        match literal.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(address) => self
+                .shared
+                .config
+                .addresses
+                .check(address)
+                .map_err(|kind| OutboundError::Refused { host: host.to_owned(), kind }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn client_for(&self, request: &Request) -> Result<reqwest::Client, OutboundError> {
+        let config = &self.shared.config;
+        let variant = Variant {
+            connect_timeout: request.connect_timeout.unwrap_or(config.connect_timeout),
+            read_idle_timeout: request.read_idle_timeout.unwrap_or(config.read_idle_timeout),
+            insecure_tls: request.insecure_tls,
+        };
+        if let Some(proxy) = &request.proxy {
+            // Not kept: its key would hold credentials.
+            self.check_literal(&proxy.address, &proxy.address)?;
+            return build(config, &variant, Some(proxy_of(proxy)?));
+        }
+        let mut clients = self.shared.clients.lock();
+        if let Some(client) = clients.get(&variant) {
+            return Ok(client.clone());
+        }
+        let client = build(config, &variant, None)?;
+        if clients.len() < MAX_VARIANTS {
+            clients.insert(variant, client.clone());
+        }
+        Ok(client)
+    }
+}
+
+fn build(
+    config: &ClientConfig,
+    variant: &Variant,
+    proxy: Option<reqwest::Proxy>,
+) -> Result<reqwest::Client, OutboundError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .dns_resolver(CheckedResolver { policy: config.addresses.clone() })
+        // Redirects are followed here, so that each address is checked.
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(variant.connect_timeout)
+        .read_timeout(variant.read_idle_timeout)
+        .tls_danger_accept_invalid_certs(variant.insecure_tls)
+        .no_proxy();
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|error| OutboundError::InvalidRequest(error.without_url().to_string()))
+}
+
+fn proxy_of(proxy: &crate::Proxy) -> Result<reqwest::Proxy, OutboundError> {
+    let scheme = match proxy.kind {
+        ProxyKind::Http => "http",
+        // The target's name is resolved here, so that its address is checked as well.
+        ProxyKind::Socks => "socks5",
+    };
+    let invalid = || OutboundError::InvalidRequest("the proxy's address is not valid".to_owned());
+    let mut url = Url::parse(&format!("{scheme}://{}:{}", proxy.address, proxy.port)).map_err(|_| invalid())?;
+    if let Some((user, password)) = &proxy.credentials {
+        url.set_username(user).map_err(|()| invalid())?;
+        url.set_password(Some(password.expose())).map_err(|()| invalid())?;
+    }
+    reqwest::Proxy::all(url).map_err(|_| invalid())
+}
+
+fn parse(text: &str) -> Result<Url, OutboundError> {
+    let url = Url::parse(text.trim()).map_err(|error| OutboundError::InvalidUrl(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(OutboundError::InvalidUrl(format!("only http and https can be called, not `{}`", url.scheme())));
+    }
+    match url.host_str() {
+        Some(host) if !host.is_empty() => Ok(url),
+        _ => Err(OutboundError::InvalidUrl("it names no host".to_owned())),
+    }
+}
+
+/// Host and port, as errors show them.
+fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}

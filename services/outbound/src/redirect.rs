@@ -1,0 +1,42 @@
+//! What follows on a redirect.
+
+use http::{Method, header};
+use reqwest::Url;
+
+use crate::{Request, Response};
+
+/// At most this many, as browsers and most clients do.
+pub(crate) const LIMIT: usize = 10;
+
+/// Where to go next; `None` when the answer is final.
+pub(crate) fn next(response: &Response) -> Option<Url> {
+    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = response.headers.get(header::LOCATION)?.to_str().ok()?;
+    response.url.join(location).ok()
+}
+
+/// Changes the request as the status demands (RFC 9110 15.4), and takes what is meant for one origin out of what goes
+/// to another.
+pub(crate) fn adapt(request: &mut Request, status: u16, from: &Url, to: &Url) {
+    let becomes_get = match status {
+        301 | 302 => request.method == Method::POST,
+        303 => request.method != Method::HEAD && request.method != Method::GET,
+        _ => false,
+    };
+    if becomes_get {
+        request.method = Method::GET;
+        request.body.clear();
+        for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING]
+        {
+            request.headers.remove(name);
+        }
+    }
+    if from.origin() != to.origin() {
+        for name in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
+            request.headers.remove(name);
+        }
+    }
+    request.headers.remove(header::HOST);
+}

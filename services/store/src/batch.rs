@@ -1,0 +1,217 @@
+//! What one batch of the executor writes: one transaction under the fence.
+
+use windhover_engine::{Event, Execution, LogLine, TaskMetric, TaskRun, Timer};
+use windhover_types::{Id, State, Tenant, Timestamp};
+
+/// Proof of ownership: the instance and the epoch under which the batch was computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    pub instance: Id,
+    pub epoch: i64,
+}
+
+/// All changes of one batch, over all shards that the process owns. Committed whole or not at all.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Inserted first; every one must be new.
+    pub new_executions: Vec<Execution>,
+    /// `version` is the new one: the row must have the one before.
+    pub changed_executions: Vec<Execution>,
+    /// `version == 1`: new; else changed.
+    pub task_runs: Vec<TaskRunRow>,
+    pub logs: Vec<LogRow>,
+    pub metrics: Vec<MetricRow>,
+    pub timers_set: Vec<TimerRow>,
+    /// Cleared before `timers_set` is applied; already gone is fine.
+    pub timers_cleared: Vec<TimerKey>,
+    pub jobs_started: Vec<JobRow>,
+    /// Already gone is fine.
+    pub jobs_ended: Vec<JobKey>,
+    pub inbox_sent: Vec<InboxRow>,
+    /// Inbox rows that this batch has dealt with; the count must be exact.
+    pub inbox_done: Vec<InboxKey>,
+    pub feed: Vec<FeedRow>,
+    pub request_ids: Vec<RequestIdRow>,
+    /// Events of unknown version and executions whose data cannot be stored: parked with the reason.
+    pub parked: Vec<ParkedRow>,
+    /// The versions of tenants' flows under which new executions were validated; one that moved fails the batch with
+    /// [`CommitError::FlowsMoved`].
+    pub flow_versions: Vec<(Tenant, i64)>,
+}
+
+/// A task run with what locates it. Namespace and flow are not repeated: the execution has them.
+#[derive(Debug, Clone)]
+pub struct TaskRunRow {
+    pub tenant: Tenant,
+    pub execution: Id,
+    pub run: TaskRun,
+}
+
+/// A log line with where it belongs; `position` orders the lines of an execution without gaps, from 0.
+#[derive(Debug, Clone)]
+pub struct LogRow {
+    pub tenant: Tenant,
+    pub namespace: String,
+    pub flow_id: String,
+    pub execution: Id,
+    pub position: i64,
+    pub line: LogLine,
+}
+
+#[derive(Debug, Clone)]
+pub struct MetricRow {
+    pub tenant: Tenant,
+    pub namespace: String,
+    pub flow_id: String,
+    pub execution: Id,
+    pub metric: TaskMetric,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimerRow {
+    pub shard: u16,
+    pub tenant: Tenant,
+    pub execution: Id,
+    pub timer: Timer,
+    pub at: Timestamp,
+}
+
+/// Which timer of which execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimerKey {
+    pub tenant: Tenant,
+    pub execution: Id,
+    pub timer: Timer,
+}
+
+/// A job that was handed out, or is about to be. What a worker needs is derived again from the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRow {
+    pub shard: u16,
+    pub tenant: Tenant,
+    pub execution: Id,
+    pub task_run: Id,
+    pub dispatch: u32,
+    pub worker_group: Option<String>,
+    /// When its holder must have been heard of; by the database's clock rules.
+    pub deadline: Timestamp,
+    /// How often a holder of this attempt was lost.
+    pub losses: u32,
+}
+
+/// Which dispatch of which task run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobKey {
+    pub tenant: Tenant,
+    pub execution: Id,
+    pub task_run: Id,
+    pub dispatch: u32,
+}
+
+/// Which inbox row, and of which execution: when the row is gone, that is what has to be looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxKey {
+    pub tenant: Tenant,
+    pub id: Id,
+    pub execution: Id,
+}
+
+/// What one execution has to be told by another shard, an RPC or a gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InboxRow {
+    /// Identity: the same cause gives the same id, so that a message sent twice is there once.
+    pub id: Id,
+    pub shard: u16,
+    pub tenant: Tenant,
+    pub execution: Id,
+    pub message: InboxMessage,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum InboxMessage {
+    /// Step the engine with this event.
+    Event { event: Event },
+    /// The execution was inserted by somebody else: take it up.
+    Created,
+}
+
+/// One line of a shard's feed per batch and tenant: what it tells everybody, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeedRow {
+    pub shard: u16,
+    /// Without gaps per shard, given by the owner; `shards.last_seq` follows in the same transaction.
+    pub seq: i64,
+    pub tenant: Tenant,
+    pub at: Timestamp,
+    pub entries: Vec<FeedEntry>,
+}
+
+/// A change of one execution.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct FeedEntry {
+    #[serde(rename = "e")]
+    pub execution: Id,
+    #[serde(rename = "n")]
+    pub namespace: String,
+    #[serde(rename = "f")]
+    pub flow_id: String,
+    /// States entered, in order.
+    #[serde(rename = "s")]
+    pub states: Vec<State>,
+    /// Task runs that are new or changed.
+    #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
+    pub task_runs: Vec<Id>,
+    /// First log position after this batch.
+    #[serde(rename = "l")]
+    pub next_log: i64,
+}
+
+/// What a request with this id has made: the same request again gets the same answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestIdRow {
+    pub tenant: Tenant,
+    pub method: String,
+    pub request_id: String,
+    /// SHA-256 of the content.
+    pub content: [u8; 32],
+    pub result: String,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedRow {
+    pub tenant: Tenant,
+    pub execution: Id,
+    pub reason: String,
+}
+
+/// Why a batch was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The epoch moved: another process may own the shards now. Nothing was written.
+    #[error("this process no longer owns what it wanted to write")]
+    Fenced,
+    /// These executions are not as the batch expected (version, duplicate, inbox row gone). Nothing was written.
+    #[error("{} executions changed meanwhile", executions.len())]
+    Conflict { executions: Vec<Id> },
+    /// These request ids were used before: the rows as they are stored (of two equal ones in the batch: the first).
+    /// Nothing was written.
+    #[error("request ids were used before")]
+    RequestIds(Vec<RequestIdRow>),
+    /// These tenants' flows have changed: their present versions. Nothing was written.
+    #[error("flows of {} tenants changed meanwhile", .0.len())]
+    FlowsMoved(Vec<(Tenant, i64)>),
+    /// The feed rows do not continue these shards: shard and last stored number. Nothing was written.
+    #[error("the feed of {} shards has moved", .0.len())]
+    FeedMoved(Vec<(u16, i64)>),
+    /// The data of these executions cannot be stored (the database refuses it). Nothing was written.
+    #[error("data that cannot be stored: {reason}")]
+    Data { executions: Vec<Id>, reason: String },
+    /// Nobody knows: the connection was lost during the commit.
+    #[error("the outcome of a commit is unknown: {0}")]
+    Unknown(String),
+    /// The database cannot be reached, or refuses for now. Nothing was written.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,240 @@
+//! Reading executions and task runs.
+
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoSimpleExpr, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, Func, SimpleExpr},
+};
+use windhover_engine::{Execution, TaskRun};
+use windhover_types::{Id, Label, State, Tenant, shard_of};
+
+use crate::{
+    Backend, NamespaceFilter, Store, TimeRange,
+    entity::{executions, logs, shards, task_runs},
+    error::Result,
+    filter,
+    rows::{self, json},
+};
+
+/// Which executions: what is given must hold, all of it. Empty lists and `None` ask nothing.
+#[derive(Debug, Clone, Default)]
+pub struct ExecutionFilter {
+    /// Any of these.
+    pub namespaces: Vec<NamespaceFilter>,
+    /// Any of these.
+    pub flow_ids: Vec<String>,
+    pub flow_revision: Option<u32>,
+    /// Any of these.
+    pub states: Vec<State>,
+    /// All of these.
+    pub labels: Vec<Label>,
+    /// None of these.
+    pub without_labels: Vec<Label>,
+    pub created: TimeRange,
+    /// First RUNNING.
+    pub started: TimeRange,
+    pub ended: TimeRange,
+    pub trigger_id: Option<String>,
+    /// `trigger.variables.executionId`: what this execution has caused.
+    pub cause: Option<Id>,
+    /// Subflows of this execution.
+    pub parent: Option<Id>,
+    /// Each of these too.
+    pub all: Vec<ExecutionFilter>,
+    /// At least one of these.
+    pub any: Vec<ExecutionFilter>,
+    /// None of these.
+    pub not: Vec<ExecutionFilter>,
+}
+
+/// Which task runs of an execution. Empty lists ask nothing.
+#[derive(Debug, Clone, Default)]
+pub struct TaskRunFilter {
+    pub task_ids: Vec<String>,
+    pub states: Vec<State>,
+    pub parent: Option<Id>,
+}
+
+/// An execution as of one moment, and where in its shard's feed that moment is.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub execution: Execution,
+    /// In order of creation; as many as were asked for.
+    pub task_runs: Vec<TaskRun>,
+    /// Position of the next log line.
+    pub next_log: i64,
+    pub parked: Option<String>,
+    pub shard: u16,
+    /// Whatever the feed says up to here is in the snapshot.
+    pub feed_seq: i64,
+}
+
+impl Store {
+    /// `None`: there is none of that id in the tenant.
+    pub async fn get_execution(&self, tenant: &Tenant, id: Id) -> Result<Option<Execution>> {
+        find(self.read(), tenant, id).await?.map(rows::execution).transpose()
+    }
+
+    /// Newest first, after that one.
+    pub async fn list_executions(
+        &self,
+        tenant: &Tenant,
+        filter: &ExecutionFilter,
+        after: Option<Id>,
+        limit: u64,
+    ) -> Result<Vec<Execution>> {
+        let mut query = executions::Entity::find()
+            .filter(executions::Column::Tenant.eq(tenant.as_str()))
+            .filter(condition(self.backend(), filter))
+            .order_by_desc(executions::Column::Id)
+            .limit(limit);
+        if let Some(after) = after {
+            query = query.filter(executions::Column::Id.lt(after.as_bytes().to_vec()));
+        }
+        query.all(self.read()).await?.into_iter().map(rows::execution).collect()
+    }
+
+    /// In order of creation, after that number.
+    pub async fn list_task_runs(
+        &self,
+        tenant: &Tenant,
+        execution: Id,
+        filter: &TaskRunFilter,
+        after: Option<u32>,
+        limit: u64,
+    ) -> Result<Vec<TaskRun>> {
+        task_runs(self.read(), tenant, execution, filter, after, limit).await
+    }
+
+    /// `None`: there is none of that id in the execution.
+    pub async fn get_task_run(&self, tenant: &Tenant, execution: Id, id: Id) -> Result<Option<TaskRun>> {
+        let row = scoped_task_runs(tenant, execution)
+            .filter(task_runs::Column::Id.eq(id.as_bytes().to_vec()))
+            .one(self.read())
+            .await?;
+        Ok(row.map(rows::task_run).transpose()?.map(|row| row.run))
+    }
+
+    /// State, task runs (at most `limit`, after that number) and position in the feed, all of one moment.
+    pub async fn execution_snapshot(
+        &self,
+        tenant: &Tenant,
+        id: Id,
+        after: Option<u32>,
+        limit: u64,
+    ) -> Result<Option<Snapshot>> {
+        let shard = shard_of(tenant, id, self.shards().await?);
+        let db = self.snapshot().await?;
+        let Some(mut row) = find(&db, tenant, id).await? else {
+            db.commit().await?;
+            return Ok(None);
+        };
+        let parked = row.parked.take();
+        let runs = if limit == 0 {
+            Vec::new()
+        } else {
+            task_runs(&db, tenant, id, &TaskRunFilter::default(), after, limit).await?
+        };
+        let last: Option<i64> = logs::Entity::find()
+            .select_only()
+            .column(logs::Column::Position)
+            .filter(logs::Column::Tenant.eq(tenant.as_str()))
+            .filter(logs::Column::Execution.eq(id.as_bytes().to_vec()))
+            .order_by_desc(logs::Column::Position)
+            .limit(1)
+            .into_tuple()
+            .one(&db)
+            .await?;
+        let feed = shards::Entity::find_by_id(shard as i16).one(&db).await?;
+        db.commit().await?;
+        Ok(Some(Snapshot {
+            execution: rows::execution(row)?,
+            task_runs: runs,
+            next_log: last.map_or(0, |last| last + 1),
+            parked,
+            shard,
+            feed_seq: feed.map_or(0, |row| row.last_seq),
+        }))
+    }
+}
+
+async fn find(db: &impl ConnectionTrait, tenant: &Tenant, id: Id) -> Result<Option<executions::Model>> {
+    Ok(executions::Entity::find_by_id((tenant.as_str().to_owned(), id.as_bytes().to_vec())).one(db).await?)
+}
+
+fn scoped_task_runs(tenant: &Tenant, execution: Id) -> sea_orm::Select<task_runs::Entity> {
+    task_runs::Entity::find()
+        .filter(task_runs::Column::Tenant.eq(tenant.as_str()))
+        .filter(task_runs::Column::Execution.eq(execution.as_bytes().to_vec()))
+}
+
+async fn task_runs(
+    db: &impl ConnectionTrait,
+    tenant: &Tenant,
+    execution: Id,
+    filter: &TaskRunFilter,
+    after: Option<u32>,
+    limit: u64,
+) -> Result<Vec<TaskRun>> {
+    use task_runs::Column;
+    let condition = Condition::all()
+        .add_option(filter::any_of(Column::TaskId, filter.task_ids.iter().map(String::as_str)))
+        .add_option(filter::any_of(Column::State, filter.states.iter().map(|state| state.as_str())))
+        .add_option(filter.parent.map(|parent| Column::ParentId.eq(parent.as_bytes().to_vec())))
+        .add_option(after.map(|after| Column::Seq.gt(after)));
+    let found =
+        scoped_task_runs(tenant, execution).filter(condition).order_by_asc(Column::Seq).limit(limit).all(db).await?;
+    found.into_iter().map(|row| Ok(rows::task_run(row)?.run)).collect()
+}
+
+fn condition(backend: Backend, filter: &ExecutionFilter) -> Condition {
+    use executions::Column;
+    let bytes = |id: &Id| id.as_bytes().to_vec();
+    let mut all = Condition::all()
+        .add_option(filter::namespaces(Column::Namespace, &filter.namespaces))
+        .add_option(filter::any_of(Column::FlowId, filter.flow_ids.iter().map(String::as_str)))
+        .add_option(filter.flow_revision.map(|revision| Column::FlowRevision.eq(revision)))
+        .add_option(filter::any_of(Column::State, filter.states.iter().map(|state| state.as_str())))
+        .add_option(filter.trigger_id.as_ref().map(|id| Column::TriggerId.eq(id)))
+        .add_option(filter.cause.as_ref().map(|id| Column::Cause.eq(bytes(id))))
+        .add_option(filter.parent.as_ref().map(|id| Column::Parent.eq(bytes(id))))
+        .add(filter::time(Column::CreatedAt, filter.created))
+        .add(filter::time(Column::StartedAt, filter.started))
+        .add(filter::time(Column::EndedAt, filter.ended));
+    for label in &filter.labels {
+        all = all.add(has_label(backend, label).gt(0));
+    }
+    for label in &filter.without_labels {
+        all = all.add(has_label(backend, label).eq(0));
+    }
+    for each in &filter.all {
+        all = all.add(condition(backend, each));
+    }
+    if !filter.any.is_empty() {
+        all = all.add(filter.any.iter().fold(Condition::any(), |any, each| any.add(condition(backend, each))));
+    }
+    for each in &filter.not {
+        // What is unknown (it has not ended) is not what is excluded.
+        all = all.add(Func::coalesce([condition(backend, each).into_simple(), Expr::val(false)]).not());
+    }
+    all
+}
+
+trait IntoSimple {
+    fn into_simple(self) -> SimpleExpr;
+}
+
+impl IntoSimple for Condition {
+    fn into_simple(self) -> SimpleExpr {
+        SimpleExpr::from(self)
+    }
+}
+
+/// Place of the label in the list of labels; 0: it is not there. Inside of JSON texts quotes are escaped, so that these
+/// quotes are found only around a key and its value.
+fn has_label(backend: Backend, label: &Label) -> SimpleExpr {
+    let function = match backend {
+        Backend::Postgres => "strpos",
+        Backend::Sqlite => "instr",
+    };
+    Func::cust(function).arg(executions::Column::Labels.into_simple_expr()).arg(json(label)).into()
+}

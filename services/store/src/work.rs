@@ -1,0 +1,248 @@
+//! What waits for an owner: runs to load, open executions, timers, jobs, inbox.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait},
+};
+use windhover_engine::{Execution, TaskRun};
+use windhover_types::{Id, Tenant, Timestamp};
+
+use crate::{
+    InboxKey, InboxRow, JobRow, Store, TimerRow,
+    bulk::{id, tenant},
+    entity::{executions, inbox, jobs, task_runs, timers},
+    error::Result,
+    rows::{self, number, parse, parse_id},
+};
+
+/// Executions that one query loads; bounds the length of its text.
+const CHUNK: usize = 256;
+
+/// What an executor takes into memory of an execution.
+#[derive(Debug, Clone)]
+pub struct StoredRun {
+    pub execution: Execution,
+    /// In order of creation. Ended ones come by [`Store::ended_task_runs`].
+    pub open_task_runs: Vec<TaskRun>,
+    /// `seq` of the next task run.
+    pub next_seq: u32,
+    /// Position of the next log line.
+    pub next_log: i64,
+    /// Why it was taken out of the sweeps.
+    pub parked: Option<String>,
+}
+
+/// What waits in the inbox.
+#[derive(Debug, Clone, Default)]
+pub struct Inbox {
+    /// Oldest first.
+    pub rows: Vec<InboxRow>,
+    /// Rows that this version does not understand, with the reason: their executions are parked.
+    pub unknown: Vec<(InboxKey, String)>,
+    /// Number of the last row, for the next page.
+    pub last: Option<i64>,
+}
+
+impl Store {
+    /// Loads these executions in a number of queries that does not depend on how many they are (one set per 256). What
+    /// is not there is left out.
+    pub async fn load_runs(&self, keys: &[(Tenant, Id)]) -> Result<Vec<StoredRun>> {
+        let mut loaded = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(CHUNK) {
+            // One snapshot: a batch that is committed in between would show as task runs without their execution.
+            let db = self.snapshot().await?;
+            let executions = executions::Entity::find()
+                .filter(any_of(chunk, executions::Column::Tenant, executions::Column::Id))
+                .all(&db)
+                .await?;
+            let open = task_runs::Entity::find()
+                .filter(any_of(chunk, task_runs::Column::Tenant, task_runs::Column::Execution))
+                .filter(Expr::col(task_runs::Column::Open))
+                .order_by_asc(task_runs::Column::Tenant)
+                .order_by_asc(task_runs::Column::Execution)
+                .order_by_asc(task_runs::Column::Seq)
+                .all(&db)
+                .await?;
+            let ends = self.ends(&db, chunk).await?;
+            db.commit().await?;
+
+            let mut open_by: HashMap<(String, Vec<u8>), Vec<TaskRun>> = HashMap::new();
+            for row in open {
+                let key = (row.tenant.clone(), row.execution.clone());
+                open_by.entry(key).or_default().push(rows::task_run(row)?.run);
+            }
+            for mut row in executions {
+                let key = (row.tenant.clone(), row.id.clone());
+                let (next_seq, next_log) = ends.get(&key).copied().unwrap_or_default();
+                let parked = row.parked.take();
+                loaded.push(StoredRun {
+                    execution: rows::execution(row)?,
+                    open_task_runs: open_by.remove(&key).unwrap_or_default(),
+                    next_seq: number("task run", next_seq)?,
+                    next_log,
+                    parked,
+                });
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// The numbers that follow the last task run and the last log line; each is one look at the end of a key.
+    async fn ends(
+        &self,
+        db: &impl ConnectionTrait,
+        keys: &[(Tenant, Id)],
+    ) -> Result<HashMap<(String, Vec<u8>), (i64, i64)>> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let sql = format!(
+            "SELECT e.tenant, e.id, \
+             (SELECT CAST(COALESCE(MAX(r.seq) + 1, 0) AS BIGINT) FROM task_runs r WHERE r.tenant = e.tenant AND r.execution = e.id), \
+             (SELECT COALESCE(MAX(l.position) + 1, 0) FROM logs l WHERE l.tenant = e.tenant AND l.execution = e.id) \
+             FROM executions e WHERE {}",
+            (0..keys.len())
+                .map(|at| format!("(e.tenant = ${} AND e.id = ${})", at * 2 + 1, at * 2 + 2))
+                .collect::<Vec<_>>()
+                .join(" OR ")
+        );
+        let values = keys.iter().flat_map(|(name, key)| [tenant(name), id(*key)]);
+        let mut ends = HashMap::new();
+        for row in db.query_all_raw(self.statement(&sql, values)).await? {
+            let key = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            ends.insert(key, (row.try_get_by_index(2)?, row.try_get_by_index(3)?));
+        }
+        Ok(ends)
+    }
+
+    /// Ended task runs of one task (`None`: of all tasks) of an execution, in order of creation.
+    pub async fn ended_task_runs(&self, tenant: &Tenant, execution: Id, task_id: Option<&str>) -> Result<Vec<TaskRun>> {
+        let mut query = task_runs::Entity::find()
+            .filter(task_runs::Column::Tenant.eq(tenant.as_str()))
+            .filter(task_runs::Column::Execution.eq(execution.as_bytes().to_vec()))
+            .filter(Expr::col(task_runs::Column::Open).not())
+            .order_by_asc(task_runs::Column::Seq);
+        if let Some(task_id) = task_id {
+            query = query.filter(task_runs::Column::TaskId.eq(task_id));
+        }
+        query.all(self.read()).await?.into_iter().map(|row| Ok(rows::task_run(row)?.run)).collect()
+    }
+
+    /// Open executions of these shards that are not parked, oldest first, after that one.
+    pub async fn open_executions(&self, shards: &[u16], after: Option<Id>, limit: u64) -> Result<Vec<(Tenant, Id)>> {
+        let mut query = executions::Entity::find()
+            .select_only()
+            .columns([executions::Column::Tenant, executions::Column::Id])
+            .filter(Expr::col(executions::Column::Open))
+            .filter(executions::Column::Shard.is_in(shards.iter().map(|shard| *shard as i16)))
+            .order_by_asc(executions::Column::Id)
+            .limit(limit);
+        if let Some(after) = after {
+            query = query.filter(executions::Column::Id.gt(after.as_bytes().to_vec()));
+        }
+        let rows: Vec<(String, Vec<u8>)> = query.into_tuple().all(self.read()).await?;
+        rows.into_iter().map(|(tenant, id)| Ok((Tenant::trusted(&tenant), parse_id("execution", &id)?))).collect()
+    }
+
+    /// Timers of these shards that are due by `until`, earliest first.
+    pub async fn due_timers(&self, shards: &[u16], until: Timestamp, limit: u64) -> Result<Vec<TimerRow>> {
+        let found = timers::Entity::find()
+            .filter(timers::Column::At.lte(until.as_micros()))
+            .filter(timers::Column::Shard.is_in(shards.iter().map(|shard| *shard as i16)))
+            .order_by_asc(timers::Column::At)
+            .limit(limit)
+            .all(self.read())
+            .await?;
+        let row = |row: timers::Model| {
+            Ok(TimerRow {
+                shard: number("timer", row.shard)?,
+                tenant: Tenant::trusted(&row.tenant),
+                execution: parse_id("timer", &row.execution)?,
+                timer: parse("timer", &row.timer)?,
+                at: Timestamp::from_micros(row.at),
+            })
+        };
+        found.into_iter().map(row).collect()
+    }
+
+    /// When the next timer of these shards is due.
+    pub async fn next_timer(&self, shards: &[u16]) -> Result<Option<Timestamp>> {
+        let at: Option<i64> = timers::Entity::find()
+            .select_only()
+            .column(timers::Column::At)
+            .filter(timers::Column::Shard.is_in(shards.iter().map(|shard| *shard as i16)))
+            .order_by_asc(timers::Column::At)
+            .limit(1)
+            .into_tuple()
+            .one(self.read())
+            .await?;
+        Ok(at.map(Timestamp::from_micros))
+    }
+
+    /// All jobs of these shards that somebody holds or should hold, in order of their deadlines.
+    pub async fn jobs(&self, shards: &[u16]) -> Result<Vec<JobRow>> {
+        self.find_jobs(shards, None, None).await
+    }
+
+    /// Jobs of these shards whose deadline has passed, earliest first.
+    pub async fn expired_jobs(&self, shards: &[u16], now: Timestamp, limit: u64) -> Result<Vec<JobRow>> {
+        self.find_jobs(shards, Some(now), Some(limit)).await
+    }
+
+    async fn find_jobs(&self, shards: &[u16], until: Option<Timestamp>, limit: Option<u64>) -> Result<Vec<JobRow>> {
+        let mut query = jobs::Entity::find()
+            .filter(jobs::Column::Shard.is_in(shards.iter().map(|shard| *shard as i16)))
+            .order_by_asc(jobs::Column::Deadline)
+            .limit(limit);
+        if let Some(until) = until {
+            query = query.filter(jobs::Column::Deadline.lte(until.as_micros()));
+        }
+        let row = |row: jobs::Model| {
+            Ok(JobRow {
+                shard: number("job", row.shard)?,
+                tenant: Tenant::trusted(&row.tenant),
+                execution: parse_id("job", &row.execution)?,
+                task_run: parse_id("job", &row.task_run)?,
+                dispatch: number("job", row.dispatch)?,
+                worker_group: row.worker_group,
+                deadline: Timestamp::from_micros(row.deadline),
+                losses: number("job", row.losses)?,
+            })
+        };
+        query.all(self.read()).await?.into_iter().map(row).collect()
+    }
+
+    /// What waits for these shards, oldest first. A sweep looks from the beginning; `after` only leads over rows whose
+    /// executions are in a batch just now.
+    pub async fn inbox(&self, shards: &[u16], after: Option<i64>, limit: u64) -> Result<Inbox> {
+        let mut query = inbox::Entity::find()
+            .filter(inbox::Column::Shard.is_in(shards.iter().map(|shard| *shard as i16)))
+            .order_by_asc(inbox::Column::Seq)
+            .limit(limit);
+        if let Some(after) = after {
+            query = query.filter(inbox::Column::Seq.gt(after));
+        }
+        let mut found = Inbox::default();
+        for row in query.all(self.read()).await? {
+            found.last = Some(row.seq);
+            let tenant = Tenant::trusted(&row.tenant);
+            let (id, execution) = (parse_id("inbox row", &row.id)?, parse_id("inbox row", &row.execution)?);
+            let message = rows::check_format("inbox row", row.format).and_then(|()| parse("inbox row", &row.message));
+            match message {
+                Ok(message) => {
+                    found.rows.push(InboxRow { id, shard: number("inbox row", row.shard)?, tenant, execution, message })
+                }
+                Err(error) => found.unknown.push((InboxKey { tenant, id, execution }, error.to_string())),
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn any_of(keys: &[(Tenant, Id)], tenant: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
+    keys.iter().fold(Condition::any(), |any, (name, key)| {
+        any.add(Condition::all().add(tenant.eq(name.as_str())).add(id.eq(key.as_bytes().to_vec())))
+    })
+}

@@ -1,0 +1,18 @@
+//! Metrics: a registry of our own, because the reference's text (timers as summaries with a decaying maximum) is not what
+//! exporters for Rust write, and because handles must cost nothing.
+
+mod cells;
+mod execution;
+mod facade;
+mod kestra;
+mod names;
+mod process;
+mod registry;
+mod render;
+mod task;
+
+pub use cells::{Counter, Gauge, Timer};
+pub use execution::ExecutionMetrics;
+pub use kestra::{Metrics, MetricsConfig, WorkerMetrics};
+pub use registry::{Registry, Sample, SampleValue};
+pub use task::{Running, TaskMetrics};
