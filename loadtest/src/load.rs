@@ -65,20 +65,36 @@ pub(crate) async fn one_at_a_time(client: &Client, flow: &str, count: usize) -> 
     Ok(Latencies::new(samples))
 }
 
-/// At a fixed rate, whatever the server does (an open loop): late answers do not slow the load down.
-pub(crate) async fn at_rate(client: &Client, flow: &'static str, per_second: f64, duration: Duration) -> Result<Latencies> {
+/// At a fixed rate, whatever the server does (an open loop): late answers do not slow the load down. One of `SAMPLED`
+/// executions is followed to its end; the others are only created.
+pub(crate) async fn at_rate(
+    client: &Client,
+    flow: &'static str,
+    per_second: f64,
+    duration: Duration,
+) -> Result<Latencies> {
+    const SAMPLED: u64 = 10;
     let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let end = Instant::now() + duration;
     let mut running = tokio::task::JoinSet::new();
+    let mut number = 0;
     while Instant::now() < end {
         tick.tick().await;
         let client = client.clone();
-        running.spawn(async move { run_one(&client, flow).await });
+        let sampled = number % SAMPLED == 0;
+        number += 1;
+        running.spawn(async move {
+            if sampled {
+                return run_one(&client, flow).await.map(Some);
+            }
+            client.create_execution(NewExecution::of(NAMESPACE, flow)).await?;
+            Ok(None)
+        });
     }
     let mut samples = Vec::new();
-    while let Some(sample) = running.join_next().await {
-        samples.push(sample.context("a call of the load broke")??);
+    while let Some(outcome) = running.join_next().await {
+        samples.extend(outcome.context("a call of the load broke")??);
     }
     Ok(Latencies::new(samples))
 }

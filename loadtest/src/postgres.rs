@@ -61,7 +61,8 @@ fn find(program: &str) -> Result<PathBuf> {
     let from_path = std::env::var_os("PATH")
         .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file()));
     let packaged = || {
-        let mut versions: Vec<_> = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path()).collect();
+        let mut versions: Vec<_> =
+            std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path()).collect();
         versions.sort();
         versions.into_iter().rev().map(|version| version.join("bin").join(program)).find(|file| file.is_file())
     };

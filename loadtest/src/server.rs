@@ -50,7 +50,8 @@ impl Server {
     }
 
     pub(crate) async fn client(&self, connections: usize) -> Result<Client> {
-        let options = ClientOptions::new(format!("http://127.0.0.1:{}", self.port)).token(TOKEN).connections(connections);
+        let options =
+            ClientOptions::new(format!("http://127.0.0.1:{}", self.port)).token(TOKEN).connections(connections);
         Ok(Client::connect(options).await?)
     }
 
@@ -87,7 +88,10 @@ impl Drop for Server {
 async fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()).await.ok()?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
     let text = String::from_utf8_lossy(&answer).into_owned();

@@ -45,7 +45,9 @@ impl Report {
             let must_pass = expected.must_pass.contains(&result.name);
             match &result.verdict {
                 Verdict::Failed(why) if must_pass || !expected.known_failures.contains_key(&result.name) => {
-                    complaints.push(format!("{} failed:\n{}", result.name, indented(why)));
+                    // The rest stands in the report.
+                    let first = why.lines().next().unwrap_or_default();
+                    complaints.push(format!("{} failed: {}", result.name, shorten(first, 300)));
                 }
                 Verdict::Skipped(why) if must_pass => {
                     complaints.push(format!("{} must pass and was skipped: {why}", result.name));

@@ -4,9 +4,9 @@
 //! `WINDHOVER_CONFORMANCE_ONLY` runs only those whose names match, and `WINDHOVER_CONFORMANCE_SERVER` with
 //! `WINDHOVER_TOKEN` runs them against a server that is there already.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use futures::FutureExt;
 use tokio::sync::Mutex;
 use windhover_conformance::{
@@ -21,7 +21,7 @@ use windhover_testkit::Postgres;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cases_pass_on_sqlite() -> Result<()> {
+async fn cases_pass_on_sqlite() -> Result<(), Failure> {
     if let Some(reason) = not_here() {
         return skip("sqlite", &reason);
     }
@@ -30,7 +30,7 @@ async fn cases_pass_on_sqlite() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cases_pass_on_postgres() -> Result<()> {
+async fn cases_pass_on_postgres() -> Result<(), Failure> {
     if let Some(reason) = not_here() {
         return skip("postgres", &reason);
     }
@@ -40,7 +40,7 @@ async fn cases_pass_on_postgres() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cases_pass_on_the_given_server() -> Result<()> {
+async fn cases_pass_on_the_given_server() -> Result<(), Failure> {
     match std::env::var("WINDHOVER_CONFORMANCE_SERVER") {
         Ok(address) => {
             let token = std::env::var("WINDHOVER_TOKEN").ok().filter(|token| !token.is_empty());
@@ -50,17 +50,32 @@ async fn cases_pass_on_the_given_server() -> Result<()> {
     }
 }
 
+/// What the test harness prints of a failed suite: the text as it is, for people.
+struct Failure(anyhow::Error);
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self(error)
+    }
+}
+
 /// Why no server is started.
 fn not_here() -> Option<String> {
     std::env::var_os("WINDHOVER_CONFORMANCE_SERVER").map(|_| "WINDHOVER_CONFORMANCE_SERVER names a server".to_owned())
 }
 
-fn skip(suite: &str, reason: &str) -> Result<()> {
+fn skip(suite: &str, reason: &str) -> Result<(), Failure> {
     announce(&format!("conformance: {suite}: SKIPPED: {reason}"));
     Ok(())
 }
 
-async fn run(suite: &str, target: &Target) -> Result<()> {
+async fn run(suite: &str, target: &Target) -> Result<(), Failure> {
     let _turn = ONE_AT_A_TIME.lock().await;
     let Some(folder) = Folder::find() else {
         return skip(suite, "there is no folder of cases; WINDHOVER_CONFORMANCE_DIR says where it is");
@@ -73,7 +88,8 @@ async fn run(suite: &str, target: &Target) -> Result<()> {
     announce(&format!("\nreport: {}{}", path.display(), report.text(&expected)));
     let complaints = report.complaints(&expected, only.is_none());
     if !complaints.is_empty() {
-        bail!("{} results are not as they must be:\n{}", complaints.len(), complaints.join("\n"));
+        let (count, what) = (complaints.len(), complaints.join("\n"));
+        return Err(anyhow!("{count} results are not as they must be:\n{what}").into());
     }
     Ok(())
 }

@@ -165,7 +165,7 @@ impl TaskRuns {
     }
 
     /// The task runs from this number on, in order: the newest ones of a step.
-    pub(crate) fn from_seq(&self, seq: u32) -> Vec<(u32, Id)> {
+    pub(crate) fn newest_from(&self, seq: u32) -> Vec<(u32, Id)> {
         let newest = self.shared.runs.values().rev().take_while(|run| run.seq >= seq);
         let mut found: Vec<(u32, Id)> = newest.map(|run| (run.seq, run.id)).collect();
         found.reverse();
@@ -213,7 +213,7 @@ impl TaskRuns {
 
     /// Takes away the task runs that were made from this number on.
     pub(crate) fn truncate(&mut self, next_seq: u32) {
-        for (_, id) in self.from_seq(next_seq).into_iter().rev() {
+        for (_, id) in self.newest_from(next_seq).into_iter().rev() {
             let shared = self.shared_mut();
             // They are the last ones: what is loaded goes in before a step begins.
             let Some(run) = shared.runs.shift_remove(&id) else { continue };

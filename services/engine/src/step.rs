@@ -171,27 +171,24 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// The text that stands for it in [`ExpressionError::Needs`].
+    /// The text that stands for it in [`ExpressionError::Needs`]: JSON, since names may hold any character.
     pub(crate) fn key(&self) -> String {
-        match self {
-            Fact::Flow { namespace, flow_id, revision } => {
-                format!("flow/{namespace}/{flow_id}/{}", revision.unwrap_or(0))
-            }
-            Fact::Outputs { task_id: Some(task_id) } => format!("outputs/{task_id}"),
-            Fact::Outputs { task_id: None } => "outputs".to_owned(),
-            Fact::Secret { namespace, key } => format!("secret/{namespace}/{key}"),
-        }
+        let parts = match self {
+            Fact::Flow { namespace, flow_id, revision } => serde_json::json!(["flow", namespace, flow_id, revision]),
+            Fact::Outputs { task_id: Some(task_id) } => serde_json::json!(["outputs", task_id]),
+            Fact::Outputs { task_id: None } => serde_json::json!(["outputs"]),
+            Fact::Secret { namespace, key } => serde_json::json!(["secret", namespace, key]),
+        };
+        parts.to_string()
     }
 
     /// The fact that such a text stands for; `None` for what only a worker can look up.
     pub(crate) fn from_key(text: &str) -> Option<Self> {
-        match text.split_once('/') {
-            None if text == "outputs" => Some(Fact::Outputs { task_id: None }),
-            Some(("outputs", task_id)) => Some(Fact::Outputs { task_id: Some(task_id.to_owned()) }),
-            Some(("secret", rest)) => {
-                let (namespace, key) = rest.split_once('/')?;
-                Some(Fact::Secret { namespace: namespace.to_owned(), key: key.to_owned() })
-            }
+        let parts: Vec<String> = serde_json::from_str(text).ok()?;
+        match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["outputs"] => Some(Fact::Outputs { task_id: None }),
+            ["outputs", task_id] => Some(Fact::Outputs { task_id: Some(task_id.to_owned()) }),
+            ["secret", namespace, key] => Some(Fact::Secret { namespace: namespace.to_owned(), key: key.to_owned() }),
             _ => None,
         }
     }
@@ -314,6 +311,9 @@ pub trait InlineTasks: Send + Sync {
     fn run(&self, task: &Task, context: &dyn RenderContext) -> Result<InlineOutcome, ExpressionError>;
 }
 
+/// Name, kind, value (a timer's in milliseconds) and tags of a number that an inline task publishes.
+pub type InlineMetric = (String, MetricKind, f64, Vec<(String, String)>);
+
 /// What an inline task did.
 #[derive(Debug, Clone, Default)]
 pub struct InlineOutcome {
@@ -323,7 +323,7 @@ pub struct InlineOutcome {
     pub warning: bool,
     pub outputs: Option<Value>,
     pub logs: Vec<(Level, String)>,
-    pub metrics: Vec<(String, MetricKind, f64, Vec<(String, String)>)>,
+    pub metrics: Vec<InlineMetric>,
     /// A Sleep: the attempt ends at this distance from now.
     pub sleep: Option<Duration>,
     /// Labels that the execution gets (flow model 1.x reference 1.4); of equal keys these win.

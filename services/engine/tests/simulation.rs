@@ -4,6 +4,9 @@
 //! matter, as it ends without any trouble. A failing seed is printed; `WINDHOVER_SIMULATION_SEED` runs that one alone,
 //! `WINDHOVER_SIMULATION_SEEDS` sets how many are run.
 
+// The bounds of the test come from the environment; what it tests reads nothing of the kind.
+#![allow(clippy::disallowed_methods)]
+
 mod support;
 
 use std::{
@@ -18,7 +21,7 @@ use support::{Shell, ended, started};
 use windhover_engine::{Event, Job};
 use windhover_types::{Id, State};
 
-const DEFAULT_SEEDS: u64 = 1_500;
+const DEFAULT_SEEDS: u64 = 800;
 
 #[test]
 fn random_flows_end_as_they_should_whatever_happens_on_the_way() {

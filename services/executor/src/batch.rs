@@ -17,8 +17,8 @@ use crate::{
 pub(crate) struct CreateWork {
     pub(crate) request: CreateRequest,
     pub(crate) reply: Option<oneshot::Sender<Result<CreatedExecution, Error>>>,
-    /// Another execution of the same batch made it (subflow, Flow trigger): when the batch is built again, so is this.
-    pub(crate) derived: bool,
+    /// The execution of the same batch that made it (subflow, Flow trigger): when the batch is built again, so is this.
+    pub(crate) cause: Option<Id>,
 }
 
 /// One execution's part in a batch, kept so that the batch can be built again.

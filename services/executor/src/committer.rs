@@ -3,21 +3,21 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
-use windhover_engine::{Event, JobResult};
-use windhover_queue::{Cancelled, Hints, JobKey, JobQueue, QueuedJob};
-use windhover_store::{Batch, CommitError, FeedRow, Fence, Store};
+use windhover_queue::Hints;
+use windhover_store::{Batch, CommitError, FeedRow, Fence, Store, StoreError};
 use windhover_telemetry::Metrics;
-use windhover_types::{State, Tenant};
+use windhover_types::Tenant;
 
 use crate::{
     batch::{After, Submitted},
     clock,
     core::answer,
-    message::{CreatedExecution, Input, Pending},
+    jobs::Dispatch,
+    message::{CreatedExecution, Input},
     timers::TimerSender,
 };
 
@@ -31,8 +31,7 @@ pub(crate) struct Committer {
     pub(crate) feed: HashMap<u16, i64>,
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
     /// To the dispatcher of jobs.
-    pub(crate) dispatch: mpsc::UnboundedSender<Vec<QueuedJob>>,
-    pub(crate) jobs: Arc<dyn JobQueue>,
+    pub(crate) dispatch: mpsc::UnboundedSender<Dispatch>,
     pub(crate) hints: Arc<dyn Hints>,
     pub(crate) timers: TimerSender,
     pub(crate) metrics: Metrics,
@@ -50,10 +49,13 @@ impl Committer {
                 },
             };
             let last = self.add_feed(&mut submitted);
+            let begun = Instant::now();
             match self.commit(&submitted.batch, &last).await {
                 Ok(()) => {
+                    metrics::histogram!("windhover_commit_seconds").record(begun.elapsed());
+                    metrics::histogram!("windhover_commit_executions").record(submitted.members.len() as f64);
                     self.feed.extend(last);
-                    self.tell(&mut submitted).await;
+                    self.tell(&mut submitted);
                     let _ = self.inputs.send(Input::Committed(submitted));
                 }
                 Err(CommitError::FeedMoved(rows)) => {
@@ -80,7 +82,8 @@ impl Committer {
                 continue;
             }
             let row = rows.entry((member.shard, member.tenant.clone())).or_insert_with(|| {
-                let seq = last.entry(member.shard).or_insert_with(|| self.feed.get(&member.shard).copied().unwrap_or(0));
+                let seq =
+                    last.entry(member.shard).or_insert_with(|| self.feed.get(&member.shard).copied().unwrap_or(0));
                 *seq += 1;
                 FeedRow { shard: member.shard, seq: *seq, tenant: member.tenant.clone(), at, entries: Vec::new() }
             });
@@ -90,26 +93,38 @@ impl Committer {
         last
     }
 
-    /// Commits, waiting for a database that is away. An unknown outcome is looked up: the last number of a shard's feed
-    /// is written in the same transaction as everything else.
+    /// Commits, waiting for a database that is away. An unknown outcome is looked up.
     async fn commit(&self, batch: &Batch, last: &BTreeMap<u16, i64>) -> Result<(), CommitError> {
         let mut pause = RETRY.0;
-        let mut unknown = false;
+        // An attempt may have been written; it may even be on its way still when it is looked up.
+        let mut doubtful = false;
+        let mut look_up = false;
         loop {
-            if unknown && let Some((shard, seq)) = last.first_key_value() {
-                match self.store.last_feed_seq(*shard).await {
-                    Ok(stored) if stored >= *seq => return Ok(()),
-                    Ok(_) => unknown = false,
+            if look_up {
+                match self.is_written(last).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => look_up = false,
+                    Err(CommitError::Fenced) => return Err(CommitError::Fenced),
                     Err(error) => tracing::warn!(%error, "the outcome of a commit cannot be looked up yet"),
                 }
             }
-            if !unknown || last.is_empty() {
+            if !look_up {
                 match self.store.commit(&self.fence, batch).await {
-                    Err(CommitError::Unavailable(reason)) => tracing::warn!(reason, "the database is away; trying again"),
+                    Err(CommitError::Unavailable(reason)) => {
+                        tracing::warn!(reason, "the database is away; trying again")
+                    }
                     Err(CommitError::Unknown(reason)) => {
                         tracing::warn!(reason, "the outcome of a commit is unknown; looking it up");
-                        unknown = true;
+                        doubtful = true;
+                        look_up = !last.is_empty();
                     }
+                    // What differs may be what the attempt in doubt has written meanwhile.
+                    Err(error) if doubtful && !last.is_empty() => match self.is_written(last).await {
+                        Ok(true) => return Ok(()),
+                        Ok(false) => return Err(error),
+                        Err(CommitError::Fenced) => return Err(CommitError::Fenced),
+                        Err(error) => tracing::warn!(%error, "the outcome of a commit cannot be looked up yet"),
+                    },
                     other => return other,
                 }
             }
@@ -118,10 +133,21 @@ impl Committer {
         }
     }
 
-    async fn tell(&mut self, submitted: &mut Submitted) {
+    /// Whether the batch with these last numbers of its shards' feeds was written: they are in the same transaction.
+    /// Under a fence that has moved nobody knows, since another owner goes on with the same numbers.
+    async fn is_written(&self, last: &BTreeMap<u16, i64>) -> Result<bool, CommitError> {
+        let Some((shard, seq)) = last.first_key_value() else { return Ok(false) };
+        let away = |error: StoreError| CommitError::Unavailable(error.to_string());
+        if self.store.last_feed_seq(*shard).await.map_err(away)? < *seq {
+            return Ok(false);
+        }
+        self.store.commit(&self.fence, &Batch::default()).await.map(|()| true)
+    }
+
+    fn tell(&self, submitted: &mut Submitted) {
         let After { jobs, cancels, timers, inbox, observations } = std::mem::take(&mut submitted.after);
         if !jobs.is_empty() {
-            let _ = self.dispatch.send(jobs);
+            let _ = self.dispatch.send(Dispatch::Start(jobs));
         }
         for member in &mut submitted.members {
             if let Some(create) = &mut member.create
@@ -130,7 +156,7 @@ impl Committer {
                 let _ = reply.send(Ok(CreatedExecution { execution: *execution, replayed: false }));
             }
             for pending in &mut member.applied {
-                answer(pending.waiter.take(), Ok(true));
+                answer(pending.waiter.take(), Ok(!pending.too_late));
                 if let Some(acknowledge) = pending.acknowledge.take() {
                     acknowledge.done();
                 }
@@ -142,33 +168,8 @@ impl Committer {
             let _ = self.inputs.send(Input::Inbox(inbox));
         }
         if !cancels.is_empty() {
-            self.cancel(cancels).await;
+            let _ = self.dispatch.send(Dispatch::Cancel(cancels));
         }
         observations.iter().for_each(|observation| observation.count(&self.metrics));
-    }
-
-    /// Tells holders to stop; jobs that nobody had begun are reported as killed here, since nobody else will.
-    async fn cancel(&self, cancels: Vec<(Tenant, windhover_types::Id, windhover_types::Id, u32)>) {
-        let keys: Vec<JobKey> =
-            cancels.iter().map(|(_, _, task_run, dispatch)| JobKey { task_run: *task_run, dispatch: *dispatch }).collect();
-        let outcomes = self.jobs.cancel(&keys).await.unwrap_or_default();
-        for ((tenant, execution, task_run, dispatch), outcome) in cancels.into_iter().zip(outcomes) {
-            if outcome != Cancelled::Removed {
-                continue;
-            }
-            let at = clock::now();
-            let result = JobResult {
-                started_at: at,
-                ended_at: at,
-                worker: None,
-                state: State::Killed,
-                outputs: None,
-                error: None,
-                logs: Vec::new(),
-                metrics: Vec::new(),
-            };
-            let event = Event::JobEnded { task_run, dispatch, result: Box::new(result) };
-            let _ = self.inputs.send(Input::Event { tenant, execution, pending: Pending::new(event) });
-        }
     }
 }

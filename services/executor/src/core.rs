@@ -4,7 +4,7 @@
 //! timer. Executions are disjoint between batches, so that a batch that is refused never invalidates the next.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -21,7 +21,7 @@ use crate::{
     fair::FairQueue,
     flows::Flows,
     live::{Live, Slot, Status},
-    message::{CreateRequest, CreatedExecution, Input, Pending},
+    message::{CreateRequest, CreatedExecution, Input, LoadedRun, Pending},
 };
 
 /// How long the answer to a request id is kept.
@@ -32,6 +32,9 @@ const BATCH_LIMIT: usize = 1_000;
 const SLICE: usize = 32;
 /// Executions that wait (for a timer, a worker, a subflow) are kept in memory up to this number.
 const LIVE_LIMIT: usize = 100_000;
+/// Executions that cause each other are stepped in one batch down to this depth; flows may trigger each other without
+/// end. Those below are stored in the same transaction and stepped after it.
+const CAUSE_DEPTH: usize = 4;
 
 /// What the core hands to others.
 pub(crate) struct Links {
@@ -64,6 +67,12 @@ pub(crate) struct Core {
     deferred: Vec<CreateWork>,
     /// A batch is on its way to the store.
     committing: bool,
+    /// Inbox rows that it deals with.
+    in_flight: HashSet<Id>,
+    /// How many causes are being stepped, one inside the other.
+    depth: usize,
+    /// Another process has the shards: nothing is written any more.
+    lost: bool,
     stopping: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
@@ -79,6 +88,9 @@ impl Core {
             open: OpenBatch::default(),
             deferred: Vec::new(),
             committing: false,
+            in_flight: HashSet::new(),
+            depth: 0,
+            lost: false,
             stopping: None,
         }
     }
@@ -124,13 +136,16 @@ impl Core {
 
     fn absorb(&mut self, input: Input) {
         match input {
+            Input::Stop(done) => self.stopping = Some(done),
+            // Whoever waits for an answer sees that its end is gone: the server is stopping.
+            _ if self.lost => {}
             Input::Create { request, reply } => {
                 if self.stopping.is_some() {
                     let _ = reply.send(Err(unavailable("the server is stopping")));
                     return;
                 }
                 let tenant = request.tenant.clone();
-                let work = CreateWork { request: *request, reply: Some(reply), derived: false };
+                let work = CreateWork { request: *request, reply: Some(reply), cause: None };
                 self.ready.push(&tenant, Work::Create(Box::new(work)));
             }
             Input::Event { tenant, execution, pending } => self.deliver(tenant, execution, pending),
@@ -142,15 +157,15 @@ impl Core {
             Input::Inbox(rows) => rows.into_iter().for_each(|row| self.deliver_inbox(row)),
             Input::Unknown(rows) => rows.into_iter().for_each(|(key, reason)| self.park(key, reason)),
             Input::Recovered(runs) => {
-                for (stored, lost) in runs {
-                    self.take_up(stored, lost.into_iter().map(|(task_run, dispatch)| Event::JobLost { task_run, dispatch }));
+                for (loaded, lost) in runs {
+                    let lost = lost.into_iter().map(|(task_run, dispatch)| Event::JobLost { task_run, dispatch });
+                    self.take_up(loaded, lost.collect());
                 }
             }
-            Input::Loaded { runs, asked } => self.loaded(runs, asked),
+            Input::Loaded { runs, unreadable, asked } => self.loaded(runs, unreadable, asked),
             Input::Facts { execution, facts } => self.known(execution, facts),
             Input::Committed(batch) => self.committed(*batch),
             Input::Refused { batch, error } => self.refused(*batch, error),
-            Input::Stop(done) => self.stopping = Some(done),
         }
     }
 
@@ -181,55 +196,77 @@ impl Core {
             windhover_store::InboxMessage::Created => Event::Advance,
         };
         let known = |pending: &Pending| pending.inbox == Some(row.id);
-        let doubled = match self.slots.get(&row.execution) {
+        let waits = match self.slots.get(&row.execution) {
             Some(Slot::Loading { pending, .. }) => pending.iter().any(known),
-            Some(Slot::Live(live)) => {
-                live.pending.iter().any(known)
-                    || self.open.members.iter().any(|m| m.id == row.execution && m.applied.iter().any(known))
-            }
+            Some(Slot::Live(live)) => live.pending.iter().any(known),
             None => false,
         };
-        if !doubled {
+        if !waits && !self.is_dealt_with(row.id) {
             self.deliver(row.tenant, row.execution, Pending { inbox: Some(row.id), ..Pending::new(event) });
         }
+    }
+
+    /// An inbox row that a batch deletes which is not committed yet.
+    fn is_dealt_with(&self, row: Id) -> bool {
+        self.in_flight.contains(&row) || self.open.batch.inbox_done.iter().any(|key| key.id == row)
     }
 
     /// An event that nobody understands is not acknowledged away: its execution waits for an operator.
     fn park(&mut self, key: InboxKey, reason: String) {
         let InboxKey { tenant, execution, .. } = key.clone();
-        if self.open.batch.inbox_done.contains(&key) || self.slots.contains_key(&execution) {
+        if self.is_dealt_with(key.id) {
             return;
+        }
+        match self.slots.get(&execution) {
+            // It may wait for just this event.
+            Some(Slot::Live(live)) if live.status == Status::Idle => drop(self.slots.remove(&execution)),
+            // The next sweep brings the row again.
+            Some(_) => return,
+            None => {}
         }
         self.open.batch.inbox_done.push(key);
         self.open.batch.parked.push(ParkedRow { tenant: tenant.clone(), execution, reason });
         self.open.members.push(Member::without_steps(tenant, execution, self.shards));
     }
 
+    /// Takes an execution out of everything until an operator has looked at it. What waits for it is answered: a worker
+    /// whose report cannot be stored would keep its slot for ever.
+    fn set_aside(&mut self, tenant: Tenant, id: Id, reason: String, waiting: Vec<Pending>) {
+        tracing::error!(tenant = %tenant, execution = %id, reason, "an execution is parked");
+        let mut member = Member::without_steps(tenant.clone(), id, self.shards);
+        for mut pending in waiting {
+            answer(pending.waiter.take(), Err(parked(&reason)));
+            member.applied.push(pending);
+        }
+        self.open.batch.parked.push(ParkedRow { tenant, execution: id, reason });
+        self.open.members.push(member);
+    }
+
     /// Puts a stored execution into memory, with events that come before those that wait already.
-    fn take_up(&mut self, stored: StoredRun, first: impl Iterator<Item = Event>) {
-        let StoredRun { execution, open_task_runs, next_seq, next_log, parked } = stored;
+    fn take_up(&mut self, loaded: LoadedRun, first: Vec<Event>) {
+        let LoadedRun { stored, flow } = loaded;
+        let StoredRun { execution, open_task_runs, next_seq, next_log, parked: set_aside } = stored;
         let (id, tenant) = (execution.id, execution.tenant.clone());
         let waiting = match self.slots.remove(&id) {
             Some(live @ Slot::Live(_)) => {
+                // Something else brought it here before.
                 self.slots.insert(id, live);
+                first.into_iter().for_each(|event| self.deliver(tenant.clone(), id, Pending::new(event)));
                 return;
             }
-            Some(Slot::Loading { pending, .. }) => pending,
+            Some(Slot::Loading { tenant: owner, pending }) if owner == tenant => pending,
+            Some(Slot::Loading { pending, .. }) => {
+                pending.into_iter().for_each(|pending| answer(pending.waiter, Err(not_found(id))));
+                Vec::new()
+            }
             None => Vec::new(),
         };
-        if let Some(reason) = parked {
-            let refusal = || {
-                Error::new(ErrorKind::FailedPrecondition, "EXECUTION_PARKED", "the execution is parked: an operator must look at it")
-                    .with("cause", &reason)
-            };
-            waiting.into_iter().for_each(|pending| answer(pending.waiter, Err(refusal())));
+        if let Some(reason) = set_aside {
+            waiting.into_iter().for_each(|pending| pending.turn_away(parked(&reason)));
             return;
         }
-        let Some(flow) =
-            self.flows.cached(&tenant, &execution.namespace, &execution.flow_id, Some(execution.flow_revision))
-        else {
-            tracing::error!(tenant = %tenant, execution = %id, "the flow of a loaded execution is not there");
-            waiting.into_iter().for_each(|pending| answer(pending.waiter, Err(not_found(id))));
+        let Some(flow) = flow else {
+            self.set_aside(tenant, id, "the revision of its flow is no longer stored".to_owned(), waiting);
             return;
         };
         let shard = shard_of(&tenant, id, self.shards);
@@ -238,7 +275,7 @@ impl Core {
         let ended = execution.is_ended();
         let run = Run::from_stored(execution, open_task_runs, next_seq);
         let mut live = Live { next_log, versions, ..Live::new(run, flow, shard) };
-        live.pending.extend(first.map(Pending::new));
+        live.pending.extend(first.into_iter().map(Pending::new));
         if !ended {
             live.pending.push_back(Pending::new(Event::Advance));
         }
@@ -250,19 +287,33 @@ impl Core {
         }
     }
 
-    fn loaded(&mut self, runs: Vec<StoredRun>, asked: Vec<(Tenant, Id)>) {
-        runs.into_iter().for_each(|stored| self.take_up(stored, std::iter::empty()));
+    fn loaded(&mut self, runs: Vec<LoadedRun>, unreadable: Vec<(Tenant, Id)>, asked: Vec<(Tenant, Id)>) {
+        runs.into_iter().for_each(|loaded| self.take_up(loaded, Vec::new()));
+        for (tenant, id) in unreadable {
+            // What the store keeps for it is brought again by the sweeps.
+            for pending in self.stop_loading(&tenant, id).unwrap_or_default() {
+                answer(pending.waiter, Err(unreadable_state()));
+            }
+        }
         // What was asked for and is still not there does not exist; inbox rows for it are dealt with all the same.
         for (tenant, id) in asked {
-            if let Some(Slot::Loading { .. }) = self.slots.get(&id)
-                && let Some(Slot::Loading { pending, .. }) = self.slots.remove(&id)
-            {
-                let rows: Vec<InboxKey> = pending.iter().filter_map(|p| inbox_key(&tenant, id, p)).collect();
-                pending.into_iter().for_each(|p| answer(p.waiter, Err(not_found(id))));
-                if !rows.is_empty() {
-                    self.open.batch.inbox_done.extend(rows);
-                    self.open.members.push(Member::without_steps(tenant, id, self.shards));
-                }
+            let Some(pending) = self.stop_loading(&tenant, id) else { continue };
+            let rows: Vec<InboxKey> = pending.iter().filter_map(|p| inbox_key(&tenant, id, p)).collect();
+            pending.into_iter().for_each(|p| p.turn_away(not_found(id)));
+            if !rows.is_empty() {
+                self.open.batch.inbox_done.extend(rows);
+                self.open.members.push(Member::without_steps(tenant, id, self.shards));
+            }
+        }
+    }
+
+    /// What waits for an execution that is being loaded, which is no longer waited for.
+    fn stop_loading(&mut self, of: &Tenant, id: Id) -> Option<Vec<Pending>> {
+        match self.slots.remove(&id)? {
+            Slot::Loading { tenant, pending } if tenant == *of => Some(pending),
+            other => {
+                self.slots.insert(id, other);
+                None
             }
         }
     }
@@ -289,7 +340,7 @@ impl Core {
 
     fn create(&mut self, work: CreateWork) {
         let CreateRequest { tenant, new, request } = &work.request;
-        let id = new.id;
+        let (id, is_derived) = (new.id, work.cause.is_some());
         if let Some(key) = request
             && self.open.requests.contains_key(&(tenant.clone(), key.method, key.request_id.clone()))
         {
@@ -300,7 +351,8 @@ impl Core {
         if self.slots.contains_key(&id) {
             // Made before: the same cause gives the same id.
             if let Some(reply) = work.reply {
-                let _ = reply.send(Err(Error::new(ErrorKind::AlreadyExists, "EXECUTION_EXISTS", "the execution exists")));
+                let _ =
+                    reply.send(Err(Error::new(ErrorKind::AlreadyExists, "EXECUTION_EXISTS", "the execution exists")));
             }
             return;
         }
@@ -335,7 +387,11 @@ impl Core {
         };
         let mut live = Box::new(Live::new(Run::new(execution), flow, shard));
         live.pending.push_back(Pending::new(Event::Advance));
-        self.step_into_batch(live, Some(member), now);
+        if is_derived && (self.depth > CAUSE_DEPTH || self.open.len() >= BATCH_LIMIT) {
+            self.add_to_batch(live, member, Collector::default(), now);
+        } else {
+            self.step_into_batch(live, Some(member), now);
+        }
     }
 
     fn step_live(&mut self, id: Id) {
@@ -356,13 +412,20 @@ impl Core {
         let mut member = member.unwrap_or_else(|| Member::without_steps(tenant.clone(), id, self.shards));
         let mut collector = Collector::default();
         let mut waiting = false;
-        while let Some(pending) = live.pending.pop_front() {
+        while let Some(mut pending) = live.pending.pop_front() {
             if let Some(sent) = &pending.lines {
                 collector.add_lines(live.take_lines(sent));
                 member.applied.push(pending);
                 continue;
             }
-            match self.step_once(&mut live, &pending.event, now) {
+            pending.too_late = live.run.execution.is_ended();
+            let outcome = match self.step_once(&mut live, &pending.event, now) {
+                Ok(Step::Needs(facts)) if facts.iter().all(|fact| live.facts.contains_key(fact)) => {
+                    Err("the engine asks again for facts that it was told".to_owned())
+                }
+                outcome => outcome,
+            };
+            match outcome {
                 Ok(Step::Done(output)) => {
                     if let Event::TimerFired { timer } = &pending.event {
                         let (tenant, timer) = (tenant.clone(), timer.clone());
@@ -381,7 +444,11 @@ impl Core {
                     live.pending.push_front(pending);
                     let missing = self.look_up(&tenant, &mut live, facts);
                     if !missing.is_empty() {
-                        let _ = self.links.facts.send(FactRequest { tenant: tenant.clone(), execution: id, facts: missing });
+                        let _ = self.links.facts.send(FactRequest {
+                            tenant: tenant.clone(),
+                            execution: id,
+                            facts: missing,
+                        });
                         waiting = true;
                         break;
                     }
@@ -390,12 +457,16 @@ impl Core {
                     // The engine broke on this execution: it is parked, everybody else goes on.
                     tracing::error!(tenant = %tenant, execution = %id, reason, "an execution is parked");
                     self.open.batch.inbox_done.extend(inbox_key(&tenant, id, &pending));
-                    self.open.batch.parked.push(ParkedRow { tenant: tenant.clone(), execution: id, reason });
                     if is_new {
-                        self.open.batch.new_executions.push(live.run.execution.clone());
+                        // As it was before the step that broke, where that is known.
+                        let row = member.as_created.as_deref().unwrap_or(&live.run.execution).clone();
+                        self.open.batch.new_executions.push(row);
                     }
-                    member.applied.push(pending);
-                    member.applied.extend(live.pending.drain(..));
+                    for mut pending in std::iter::once(pending).chain(live.pending.drain(..)) {
+                        answer(pending.waiter.take(), Err(parked(&reason)));
+                        member.applied.push(pending);
+                    }
+                    self.open.batch.parked.push(ParkedRow { tenant, execution: id, reason });
                     self.open.members.push(member);
                     return;
                 }
@@ -408,16 +479,24 @@ impl Core {
             self.slots.insert(id, Slot::Live(live));
             return;
         }
+        self.add_to_batch(live, member, collector, now);
+    }
+
+    /// Adds what came of the steps of one execution to the open batch, with the executions that it causes.
+    fn add_to_batch(&mut self, mut live: Box<Live>, mut member: Member, collector: Collector, now: Timestamp) {
+        let (id, tenant) = (live.run.execution.id, live.run.execution.tenant.clone());
         let around = Surroundings { flows: &self.flows, env: &self.env, shards: self.shards, now };
         let created = collector.finish(&mut live, &mut member, &mut self.open, &around);
         live.status = Status::InBatch;
         self.slots.insert(id, Slot::Live(live));
         self.open.members.push(member);
+        self.depth += 1;
         for new in created {
             // In the same transaction as what caused it; beyond the batch's limit too, since it must not be split.
             let request = CreateRequest { tenant: tenant.clone(), new, request: None };
-            self.create(CreateWork { request, reply: None, derived: true });
+            self.create(CreateWork { request, reply: None, cause: Some(id) });
         }
+        self.depth -= 1;
     }
 
     fn step_once(&self, live: &mut Live, event: &Event, now: Timestamp) -> Result<Step, String> {
@@ -450,12 +529,14 @@ impl Core {
 
     fn submit(&mut self) {
         let batch = std::mem::take(&mut self.open);
+        self.in_flight = batch.batch.inbox_done.iter().map(|key| key.id).collect();
         self.committing = true;
         let _ = self.links.commit.send(Box::new(batch));
     }
 
     fn batch_is_back(&mut self) {
         self.committing = false;
+        self.in_flight.clear();
         for work in std::mem::take(&mut self.deferred) {
             let tenant = work.request.tenant.clone();
             self.ready.push(&tenant, Work::Create(Box::new(work)));
@@ -474,6 +555,9 @@ impl Core {
                         } else {
                             live.status = Status::Idle;
                         }
+                    } else if self.stopping.is_some() && live.pending.iter().all(Pending::is_stored) {
+                        // Flows that cause each other never come to an end; the next start goes on from here.
+                        self.slots.remove(&member.id);
                     } else if live.status == Status::InBatch {
                         live.status = Status::Ready;
                         self.ready.push(&member.tenant, Work::Step(member.id));
@@ -490,21 +574,34 @@ impl Core {
     /// Takes a batch apart that was not written: what it was about is read again and built again.
     fn refused(&mut self, batch: Submitted, error: CommitError) {
         self.batch_is_back();
-        match &error {
-            CommitError::Fenced => tracing::error!("this process no longer owns its shards"),
-            other => tracing::warn!(error = %other, "a batch is built again"),
+        if matches!(error, CommitError::Fenced) {
+            tracing::error!("this process no longer owns its shards: it writes nothing any more");
+            self.give_up();
+            return;
         }
+        tracing::warn!(%error, "a batch is built again");
         let mut known: HashMap<(Tenant, String, String), RequestIdRow> = HashMap::new();
         let mut bad: Vec<Id> = Vec::new();
         let mut reason = String::new();
         let mut exists: Vec<Id> = Vec::new();
         match error {
             CommitError::RequestIds(rows) => {
-                known.extend(rows.into_iter().map(|row| ((row.tenant.clone(), row.method.clone(), row.request_id.clone()), row)));
+                known.extend(
+                    rows.into_iter().map(|row| ((row.tenant.clone(), row.method.clone(), row.request_id.clone()), row)),
+                );
             }
             CommitError::Data { executions, reason: why } => (bad, reason) = (executions, why),
             CommitError::Conflict { executions } => exists = executions,
             _ => {}
+        }
+        // What cannot be stored is its cause's concern: built again, the cause would make it again. Causes stand before.
+        for member in batch.members.iter().rev() {
+            if let Some(cause) = member.create.as_ref().and_then(|work| work.cause)
+                && bad.contains(&member.id)
+                && !bad.contains(&cause)
+            {
+                bad.push(cause);
+            }
         }
         for member in batch.members {
             let mut waiting = match self.slots.remove(&member.id) {
@@ -512,12 +609,13 @@ impl Core {
                 Some(Slot::Loading { pending, .. }) => pending,
                 None => Vec::new(),
             };
-            let parked = bad.contains(&member.id);
+            let is_bad = bad.contains(&member.id);
             match member.create {
-                Some(work) if work.derived => {}
-                Some(work) if parked => {
+                Some(work) if work.cause.is_some() => {}
+                Some(work) if is_bad => {
                     if let Some(reply) = work.reply {
-                        let _ = reply.send(Err(Error::new(ErrorKind::InvalidArgument, "INVALID_ARGUMENT", format!("the execution cannot be stored: {reason}"))));
+                        let message = "the execution cannot be stored: the database refuses its data";
+                        let _ = reply.send(Err(Error::new(ErrorKind::InvalidArgument, "INVALID_ARGUMENT", message)));
                     }
                 }
                 Some(work) if exists.contains(&member.id) => {
@@ -539,14 +637,13 @@ impl Core {
                 None => {
                     let mut pending: Vec<Pending> = member.applied;
                     pending.append(&mut waiting);
-                    if parked {
-                        self.open.batch.parked.push(ParkedRow {
-                            tenant: member.tenant.clone(),
-                            execution: member.id,
-                            reason: reason.clone(),
-                        });
-                        pending.into_iter().for_each(|p| answer(p.waiter, Err(unavailable("the execution is parked"))));
+                    if is_bad {
+                        self.set_aside(member.tenant, member.id, reason.clone(), pending);
                         continue;
+                    }
+                    if exists.contains(&member.id) {
+                        // The row may be what is gone. If it is not, the sweep brings it again.
+                        pending.retain(|pending| pending.inbox.is_none());
                     }
                     if pending.is_empty() {
                         pending.push(Pending::new(Event::Advance));
@@ -557,9 +654,18 @@ impl Core {
             }
         }
     }
+
+    /// Forgets everything; whoever waits for an answer is told by that.
+    fn give_up(&mut self) {
+        self.lost = true;
+        self.ready = FairQueue::default();
+        self.open = OpenBatch::default();
+        self.deferred.clear();
+        self.slots.clear();
+    }
 }
 
-/// The first answer to a request id is given again, or the clash is told. The execution itself is read by the caller.
+/// The first answer to a request id is given again, or the clash is told. The handle reads the execution itself.
 fn answer_replayed(work: CreateWork, row: &RequestIdRow) {
     let Some(reply) = work.reply else { return };
     let same = work.request.request.as_ref().is_some_and(|key| key.content == row.content);
@@ -591,6 +697,19 @@ pub(crate) fn answer(waiter: Option<tokio::sync::oneshot::Sender<Result<bool, Er
 
 pub(crate) fn not_found(id: Id) -> Error {
     Error::new(ErrorKind::NotFound, "EXECUTION_NOT_FOUND", format!("there is no execution {id}"))
+}
+
+fn parked(reason: &str) -> Error {
+    Error::new(
+        ErrorKind::FailedPrecondition,
+        "EXECUTION_PARKED",
+        "the execution is parked: an operator must look at it",
+    )
+    .with("cause", reason)
+}
+
+fn unreadable_state() -> Error {
+    Error::new(ErrorKind::Internal, "INTERNAL", "the execution cannot be read; see the server's log")
 }
 
 pub(crate) fn unavailable(message: &str) -> Error {

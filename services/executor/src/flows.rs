@@ -139,7 +139,10 @@ impl TenantFlows {
         let listens = |stored: &&Arc<StoredFlow>| {
             stored.flow.as_ref().is_ok_and(|flow| {
                 !flow.disabled
-                    && flow.triggers.iter().any(|trigger| !trigger.disabled && matches!(trigger.kind, TriggerKind::Flow(_)))
+                    && flow
+                        .triggers
+                        .iter()
+                        .any(|trigger| !trigger.disabled && matches!(trigger.kind, TriggerKind::Flow(_)))
             })
         };
         let mut found: Vec<_> = self.latest.values().filter(listens).cloned().collect();
@@ -217,8 +220,13 @@ impl Flows {
                 .is_ok_and(|flow| flow.triggers.iter().any(|trigger| matches!(trigger.kind, TriggerKind::Webhook(_))))
         };
         let tenants = self.0.tenants.read();
-        let mut found: Vec<_> =
-            tenants.get(tenant).into_iter().flat_map(|flows| flows.latest.values()).filter(has_webhook).cloned().collect();
+        let mut found: Vec<_> = tenants
+            .get(tenant)
+            .into_iter()
+            .flat_map(|flows| flows.latest.values())
+            .filter(has_webhook)
+            .cloned()
+            .collect();
         found.sort_by(|a, b| (&a.namespace, &a.id).cmp(&(&b.namespace, &b.id)));
         found
     }
@@ -237,7 +245,8 @@ impl Flows {
                 error = error.field("source id", format!("illegal flow id update: the flow is `{expected_id}`"));
             }
             if *expected_namespace != namespace {
-                error = error.field("source namespace", format!("illegal namespace update: it is `{expected_namespace}`"));
+                error =
+                    error.field("source namespace", format!("illegal namespace update: it is `{expected_namespace}`"));
             }
             if !error.fields.is_empty() {
                 return Err(error);
@@ -272,7 +281,8 @@ impl Flows {
             flow: Ok(Arc::new(flow)),
             metrics: OnceLock::new(),
         });
-        if outcome != Outcome::Unchanged || current.is_none() {
+        // Also when a call before was cut off between the store and here.
+        if current.is_none_or(|before| before.revision != put.revision) {
             self.0.tenants.write().entry(tenant.clone()).or_default().set_latest(stored);
         }
         Ok(Applied { namespace, id, revision: put.revision, outcome, etag, warnings })
@@ -281,24 +291,32 @@ impl Flows {
     /// Writes a tombstone; answers its revision. FLOW_NOT_FOUND when there is no such flow.
     pub async fn delete(&self, tenant: &Tenant, namespace: &str, id: &str) -> Result<u32, Error> {
         let _guard = self.0.changing.lock().await;
-        let Some(revision) = self.0.store.delete_flow(tenant, namespace, id).await? else {
-            return Err(flow_not_found(namespace, id));
-        };
+        let deleted = self.0.store.delete_flow(tenant, namespace, id).await?;
+        // Whatever the store says: a call before may have been cut off between it and here.
         if let Some(flows) = self.0.tenants.write().get_mut(tenant) {
             if let Some(before) = flows.latest.remove(&(namespace.to_owned(), id.to_owned())) {
                 flows.keep_old(before);
             }
             flows.find_listeners();
         }
-        Ok(revision)
+        deleted.ok_or_else(|| flow_not_found(namespace, id))
     }
 }
 
-fn check_expectations(current: Option<&StoredFlow>, options: &ApplyOptions, namespace: &str, id: &str) -> Result<(), Error> {
+fn check_expectations(
+    current: Option<&StoredFlow>,
+    options: &ApplyOptions,
+    namespace: &str,
+    id: &str,
+) -> Result<(), Error> {
     match (&options.expect, current) {
         (Expect::Create, Some(_)) => {
-            return Err(Error::new(ErrorKind::AlreadyExists, "FLOW_EXISTS", format!("the flow {namespace}.{id} already exists"))
-                .field("source id", "a flow of this name already exists"));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "FLOW_EXISTS",
+                format!("the flow {namespace}.{id} already exists"),
+            )
+            .field("source id", "a flow of this name already exists"));
         }
         (Expect::Update { .. }, None) => return Err(flow_not_found(namespace, id)),
         _ => {}
@@ -306,7 +324,8 @@ fn check_expectations(current: Option<&StoredFlow>, options: &ApplyOptions, name
     let stored_etag = current.map_or("", |stored| stored.etag.as_str());
     match &options.etag {
         Some(etag) if !etag.is_empty() && etag != stored_etag => {
-            Err(Error::new(ErrorKind::Aborted, "ETAG_MISMATCH", "the flow was changed since it was read").with("etag", stored_etag))
+            Err(Error::new(ErrorKind::Aborted, "ETAG_MISMATCH", "the flow was changed since it was read")
+                .with("etag", stored_etag))
         }
         _ => Ok(()),
     }
@@ -325,10 +344,13 @@ fn invalid_flow(errors: &[Violation]) -> Error {
         (ErrorKind::InvalidArgument, "INVALID_FLOW")
     };
     let mut message = String::from(if unsupported { "Unsupported flow: " } else { "Invalid flow: " });
-    let lines: Vec<String> = errors.iter().map(|v| match v.path.as_str() {
-        "" => v.message.clone(),
-        path => format!("{path}: {}", v.message),
-    }).collect();
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|v| match v.path.as_str() {
+            "" => v.message.clone(),
+            path => format!("{path}: {}", v.message),
+        })
+        .collect();
     message.push_str(&lines.join("\n"));
     errors.iter().fold(Error::new(kind, reason, message), |error, violation| {
         let place = match violation.line {

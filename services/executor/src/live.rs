@@ -16,7 +16,10 @@ use crate::{
 /// An execution that the core knows of.
 pub(crate) enum Slot {
     /// Asked for; these events wait for it.
-    Loading { tenant: Tenant, pending: Vec<Pending> },
+    Loading {
+        tenant: Tenant,
+        pending: Vec<Pending>,
+    },
     Live(Box<Live>),
 }
 

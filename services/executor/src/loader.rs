@@ -6,10 +6,14 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use windhover_engine::{Fact, FactValue};
-use windhover_store::{Store, StoredRun};
-use windhover_types::{Error, Id, Secret, Tenant};
+use windhover_store::Store;
+use windhover_types::{Error, ErrorKind, Id, Secret, Tenant};
 
-use crate::{core::FactRequest, flows::Flows, message::Input};
+use crate::{
+    core::FactRequest,
+    flows::Flows,
+    message::{Input, LoadedRun},
+};
 
 const RETRY: Duration = Duration::from_millis(200);
 /// Executions read by one query.
@@ -34,27 +38,60 @@ pub(crate) async fn executions(
     let mut keys = Vec::with_capacity(PAGE);
     while wanted.recv_many(&mut keys, PAGE).await > 0 {
         let asked = std::mem::take(&mut keys);
-        let runs = loop {
+        let Loaded { runs, unreadable } = loop {
             match load(&store, &flows, &asked).await {
-                Ok(runs) => break runs,
+                Ok(loaded) => break loaded,
                 Err(error) => tracing::warn!(%error, "executions cannot be read; trying again"),
             }
             tokio::time::sleep(RETRY).await;
         };
-        if inputs.send(Input::Loaded { runs, asked }).is_err() {
+        if inputs.send(Input::Loaded { runs, unreadable, asked }).is_err() {
             return;
         }
     }
 }
 
-/// Executions with the flows that they need in memory.
-pub(crate) async fn load(store: &Store, flows: &Flows, keys: &[(Tenant, Id)]) -> Result<Vec<StoredRun>, Error> {
-    let runs = store.load_runs(keys).await?;
-    for stored in &runs {
-        let execution = &stored.execution;
-        flows.get(&execution.tenant, &execution.namespace, &execution.flow_id, Some(execution.flow_revision)).await?;
+/// What was found of the executions that were asked for.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    pub(crate) runs: Vec<LoadedRun>,
+    /// They are there, and the store cannot read them.
+    pub(crate) unreadable: Vec<(Tenant, Id)>,
+}
+
+/// Executions with their flows. One that cannot be read does not keep back the others.
+///
+/// # Errors
+/// The database is away, or none of several can be read: asking again may help.
+pub(crate) async fn load(store: &Store, flows: &Flows, keys: &[(Tenant, Id)]) -> Result<Loaded, Error> {
+    let first = match load_together(store, flows, keys).await {
+        Ok(runs) => return Ok(Loaded { runs, unreadable: Vec::new() }),
+        Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+        Err(error) => error,
+    };
+    let mut loaded = Loaded::default();
+    for key in keys {
+        match load_together(store, flows, std::slice::from_ref(key)).await {
+            Ok(runs) => loaded.runs.extend(runs),
+            Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+            Err(error) => {
+                let (tenant, id) = key;
+                tracing::error!(%tenant, execution = %id, %error, "a stored execution cannot be read; it is left aside");
+                loaded.unreadable.push(key.clone());
+            }
+        }
     }
-    Ok(runs)
+    if keys.len() > 1 && loaded.unreadable.len() == keys.len() { Err(first) } else { Ok(loaded) }
+}
+
+async fn load_together(store: &Store, flows: &Flows, keys: &[(Tenant, Id)]) -> Result<Vec<LoadedRun>, Error> {
+    let mut loaded = Vec::with_capacity(keys.len());
+    for stored in store.load_runs(keys).await? {
+        let of = &stored.execution;
+        let flow = flows.get(&of.tenant, &of.namespace, &of.flow_id, Some(of.flow_revision)).await?;
+        loaded.push(LoadedRun { stored, flow });
+    }
+    Ok(loaded)
 }
 
 /// Looks facts up, many executions at a time.
@@ -65,7 +102,8 @@ pub(crate) async fn facts(
     requests: mpsc::UnboundedReceiver<FactRequest>,
     inputs: mpsc::UnboundedSender<Input>,
 ) {
-    let requests = stream::unfold(requests, |mut requests| async { requests.recv().await.map(|next| (next, requests)) });
+    let requests =
+        stream::unfold(requests, |mut requests| async { requests.recv().await.map(|next| (next, requests)) });
     requests
         .for_each_concurrent(CONCURRENT_FACTS, |FactRequest { tenant, execution, facts }| {
             let (store, flows, secrets, inputs) = (&store, &flows, &secrets, &inputs);

@@ -16,10 +16,21 @@ pub(crate) struct Observation {
 }
 
 enum What {
-    Execution { from: Option<State>, to: State, duration: Duration },
-    TaskRun { state: State, duration: Duration, flowable: bool },
-    /// Published by an inline task.
-    Metric { task_type: String, metric: TaskMetric },
+    Execution {
+        from: Option<State>,
+        to: State,
+        duration: Duration,
+    },
+    TaskRun {
+        state: State,
+        duration: Duration,
+        flowable: bool,
+    },
+    /// Published by a task that ran here; a worker counts those of its own.
+    Metric {
+        task_type: String,
+        metric: TaskMetric,
+    },
 }
 
 impl Observation {
@@ -39,9 +50,19 @@ impl Observation {
         Some(Self { flow: Arc::clone(&live.flow), what })
     }
 
+    /// `None` for what a worker published: it has counted that already.
     pub(crate) fn metric(live: &Live, metric: &TaskMetric) -> Option<Self> {
+        let run = live.run.task_run(metric.task_run_id)?;
+        if run.dispatch > 0 {
+            return None;
+        }
         let task = &live.flow.flow.as_ref().ok()?.index.get(&metric.task_id)?.task;
-        let what = What::Metric { task_type: task.type_name.clone(), metric: metric.clone() };
+        // The same name as on a worker, however the flow writes it.
+        let task_type = match &task.kind {
+            TaskKind::Runnable(runnable) => runnable.task_type.name.to_owned(),
+            _ => task.type_name.clone(),
+        };
+        let what = What::Metric { task_type, metric: metric.clone() };
         Some(Self { flow: Arc::clone(&live.flow), what })
     }
 
@@ -57,16 +78,23 @@ impl Observation {
                     handles.ended(*to, *duration);
                 }
             }
-            What::TaskRun { state, duration, flowable } => flow.metrics(metrics).task_run_ended(*state, *duration, *flowable),
+            What::TaskRun { state, duration, flowable } => {
+                flow.metrics(metrics).task_run_ended(*state, *duration, *flowable)
+            }
             What::Metric { task_type, metric } => {
                 let (tenant, namespace, id) = (&flow.tenant, flow.namespace.as_str(), flow.id.as_str());
                 let (name, tags) = (metric.name.as_str(), &metric.tags);
                 match metric.kind {
-                    MetricKind::Counter => metrics.task_counter(tenant, namespace, id, task_type, name, tags).add(metric.value),
-                    MetricKind::Gauge => metrics.task_gauge(tenant, namespace, id, task_type, name, tags).set(metric.value),
+                    MetricKind::Counter => {
+                        metrics.task_counter(tenant, namespace, id, task_type, name, tags).add(metric.value)
+                    }
+                    MetricKind::Gauge => {
+                        metrics.task_gauge(tenant, namespace, id, task_type, name, tags).set(metric.value)
+                    }
                     MetricKind::Timer => {
-                        let took = Duration::from_secs_f64((metric.value / 1_000.0).max(0.0));
-                        metrics.task_timer(tenant, namespace, id, task_type, name, tags).record(took);
+                        metrics
+                            .task_timer(tenant, namespace, id, task_type, name, tags)
+                            .record_value(metric.value / 1_000.0);
                     }
                 }
             }

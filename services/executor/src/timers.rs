@@ -18,6 +18,8 @@ const HORIZON: Duration = Duration::from_secs(600);
 /// How often the store is asked; also finds what a lost message would have told.
 const SWEEP: Duration = Duration::from_secs(60);
 const PAGE: u64 = 10_000;
+/// After an error of the store.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Brings new timers to the clock.
 #[derive(Clone)]
@@ -110,9 +112,24 @@ pub(crate) async fn run(
             () = tokio::time::sleep(pause) => {}
             _ = sweep.tick() => {
                 let until = clock::now().plus(HORIZON);
-                match store.due_timers(&shards, until, PAGE).await {
-                    Ok(timers) => clock.add(timers, until),
-                    Err(error) => tracing::warn!(%error, "timers cannot be read; trying again"),
+                let mut limit = PAGE;
+                loop {
+                    match store.due_timers(&shards, until, limit).await {
+                        Ok(timers) => {
+                            let more = timers.len() as u64 >= limit;
+                            clock.add(timers, until);
+                            if !more {
+                                break;
+                            }
+                            // They are read from the earliest on each time.
+                            limit = limit.saturating_mul(2);
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "timers cannot be read; trying again");
+                            sweep.reset_after(RETRY);
+                            break;
+                        }
+                    }
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Flow triggers: evaluated in the transaction of the state change that they listen to.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use windhover_engine::NewExecution;
 use windhover_flow::TriggerKind;
 use windhover_types::State;
@@ -23,10 +25,20 @@ pub(crate) fn fired(live: &Live, to: State, around: &Surroundings<'_>) -> Vec<Ne
         for trigger in flow.triggers.iter().filter(|trigger| !trigger.disabled) {
             let TriggerKind::Flow(_) = &trigger.kind else { continue };
             let change = windhover_engine::UpstreamChange { flow: upstream, run: &live.run, to };
-            match windhover_engine::flow_trigger(&change, flow, listener.revision, trigger, around.env) {
-                Ok(Some(new)) => created.push(new),
-                Ok(None) => {}
-                Err(error) => tracing::warn!(
+            let evaluate = || windhover_engine::flow_trigger(&change, flow, listener.revision, trigger, around.env);
+            // One trigger that breaks the engine must not end it for everybody.
+            match catch_unwind(AssertUnwindSafe(evaluate)) {
+                Ok(Ok(Some(new))) => created.push(new),
+                Ok(Ok(None)) => {}
+                Err(_) => tracing::error!(
+                    tenant = %execution.tenant,
+                    namespace = %listener.namespace,
+                    flow = %listener.id,
+                    trigger = %trigger.id,
+                    upstream = %execution.id,
+                    "a Flow trigger did not fire: the engine failed"
+                ),
+                Ok(Err(error)) => tracing::warn!(
                     tenant = %execution.tenant,
                     namespace = %listener.namespace,
                     flow = %listener.id,

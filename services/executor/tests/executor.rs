@@ -8,11 +8,11 @@ use windhover_engine::{Env, Execution, NewExecution};
 use windhover_executor::{
     ApplyOptions, CreateRequest, Executor, ExecutorConfig, ExecutorHandle, Flows, RequestKey, SecretSource, new_id,
 };
-use windhover_queue::{InProcessHints, InProcessJobs, JobsConfig, in_process_wakeups};
+use windhover_queue::{InProcessHints, InProcessJobs, JobQueue, JobsConfig, in_process_wakeups};
 use windhover_store::{Fence, Registration, Store, StoreOptions};
 use windhover_tasks::InlineTaskTable;
 use windhover_telemetry::{Metrics, MetricsConfig};
-use windhover_types::{ErrorKind, Id, JsonMap, Secret, State, Tenant};
+use windhover_types::{ErrorKind, Id, JsonMap, Label, Secret, State, Tenant};
 
 struct NoSecrets;
 
@@ -35,6 +35,7 @@ struct Running {
     handle: ExecutorHandle,
     executor: Executor,
     instance: Id,
+    jobs: Arc<InProcessJobs>,
 }
 
 impl Fixture {
@@ -43,6 +44,10 @@ impl Fixture {
     }
 
     async fn start(&self) -> Result<Running> {
+        self.start_with(JobsConfig::default()).await
+    }
+
+    async fn start_with(&self, jobs: JobsConfig) -> Result<Running> {
         let url = format!("sqlite:{}", self.folder.path().join("windhover.db").display());
         let store = Store::connect(&url, StoreOptions::default()).await?;
         store.migrate().await?;
@@ -52,6 +57,7 @@ impl Fixture {
         let claim = store.claim_shards(registration.id, None).await?;
         let flows = Flows::load(store.clone()).await?;
         let (_, wakes) = in_process_wakeups(16);
+        let jobs = Arc::new(InProcessJobs::new(jobs));
         let config = ExecutorConfig {
             store: store.clone(),
             fence: claim.fence,
@@ -59,14 +65,14 @@ impl Fixture {
             shard_count,
             flows: flows.clone(),
             env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
-            jobs: Arc::new(InProcessJobs::new(JobsConfig::default())),
+            jobs: jobs.clone(),
             wakes,
             hints: Arc::new(InProcessHints::default()),
             secrets: Arc::new(NoSecrets),
             metrics: Metrics::new(MetricsConfig::default()),
         };
         let (executor, handle) = Executor::start(config).await?;
-        Ok(Running { store, flows, handle, executor, instance: registration.id })
+        Ok(Running { store, flows, handle, executor, instance: registration.id, jobs })
     }
 }
 
@@ -126,7 +132,8 @@ async fn an_execution_of_inline_tasks_is_created_run_and_ended_by_one_insert_onl
     let created = running.handle.create(running.request(&fixture.tenant, "two")).await?;
     ensure!(created.execution.current() == State::Created, "the answer is the execution as it was created");
     // The commit that is acknowledged holds the end already, and no row of it was written twice.
-    let stored = running.store.execution_snapshot(&fixture.tenant, created.execution.id, None, 10).await?.context("it")?;
+    let stored =
+        running.store.execution_snapshot(&fixture.tenant, created.execution.id, None, 10).await?.context("it")?;
     ensure!(stored.execution.current() == State::Success, "{:?}", stored.execution.state);
     ensure!(stored.execution.version == 1 && stored.task_runs.iter().all(|run| run.version == 1), "rows were updated");
     ensure!(stored.task_runs.len() == 2 && stored.next_log == 1);
@@ -141,12 +148,18 @@ async fn the_same_request_makes_one_execution_and_other_content_is_refused() -> 
     running.apply(&fixture.tenant, TWO_TASKS).await?;
     let key = |content| Some(RequestKey { method: "Create", request_id: "r1".to_owned(), content: [content; 32] });
     let request = || running.request(&fixture.tenant, "two");
+    let labelled = || {
+        let mut second = request();
+        second.new.labels.push(Label::new("call", "second"));
+        second
+    };
     let (first, second) = tokio::join!(
         running.handle.create(CreateRequest { request: key(1), ..request() }),
-        running.handle.create(CreateRequest { request: key(1), ..request() })
+        running.handle.create(CreateRequest { request: key(1), ..labelled() })
     );
     let (first, second) = (first?, second?);
     ensure!(first.execution.id == second.execution.id && first.replayed != second.replayed);
+    ensure!(first.execution.labels == second.execution.labels, "both are told of the same execution");
     let refused = running.handle.create(CreateRequest { request: key(2), ..request() }).await;
     ensure!(refused.is_err_and(|error| error.kind == ErrorKind::AlreadyExists && error.reason == "REQUEST_ID_REUSED"));
     running.executor.stop().await;
@@ -157,7 +170,8 @@ async fn the_same_request_makes_one_execution_and_other_content_is_refused() -> 
 async fn a_failure_fires_each_listening_trigger_once_and_not_its_own_flow() -> Result<()> {
     let fixture = Fixture::new()?;
     let running = fixture.start().await?;
-    let failing = "id: failing\nnamespace: company\ntasks:\n  - id: f\n    type: io.kestra.plugin.core.execution.Fail\n";
+    let failing =
+        "id: failing\nnamespace: company\ntasks:\n  - id: f\n    type: io.kestra.plugin.core.execution.Fail\n";
     let listener = "id: listener\nnamespace: company\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    \
                     message: \"{{ trigger.executionId }}\"\ntriggers:\n  - id: t\n    type: io.kestra.plugin.core.trigger.Flow\n    \
                     conditions:\n      - type: io.kestra.plugin.core.condition.ExecutionStatus\n        in: [FAILED, SUCCESS]\n";
@@ -206,8 +220,76 @@ async fn a_batch_under_an_old_epoch_changes_nothing() -> Result<()> {
     running.apply(&fixture.tenant, TWO_TASKS).await?;
     let other = Registration { id: new_id(), host: "other".to_owned(), exclusive: false };
     running.store.register_instance(&other).await?;
-    let old = Fence { instance: running.instance, epoch: running.store.claim_shards(running.instance, None).await?.fence.epoch - 1 };
+    let old = Fence {
+        instance: running.instance,
+        epoch: running.store.claim_shards(running.instance, None).await?.fence.epoch - 1,
+    };
     let refused = running.store.commit(&old, &Default::default()).await;
     ensure!(matches!(refused, Err(windhover_store::CommitError::Fenced)), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn flows_that_trigger_each_other_without_end_leave_room_for_others_and_for_a_stop() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    running.apply(&fixture.tenant, TWO_TASKS).await?;
+    for (id, other) in [("ping", "pong"), ("pong", "ping")] {
+        let source = format!(
+            "id: {id}\nnamespace: company\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: {id}\n\
+             triggers:\n  - id: t\n    type: io.kestra.plugin.core.trigger.Flow\n    conditions:\n      \
+             - type: io.kestra.plugin.core.condition.ExecutionFlow\n        namespace: company\n        flowId: {other}\n      \
+             - type: io.kestra.plugin.core.condition.ExecutionStatus\n        in: [SUCCESS]\n"
+        );
+        running.apply(&fixture.tenant, &source).await?;
+    }
+    let created = running.handle.create(running.request(&fixture.tenant, "ping")).await?.execution;
+    running.ended(&fixture.tenant, created.id).await?;
+    let other = running.handle.create(running.request(&fixture.tenant, "two")).await?.execution;
+    ensure!(running.ended(&fixture.tenant, other.id).await?.current() == State::Success);
+    let all = running.store.list_executions(&fixture.tenant, &Default::default(), None, 10).await?;
+    ensure!(all.len() > 2, "they do not trigger each other");
+    running.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_job_that_waits_for_its_tenants_window_is_never_handed_out() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start_with(JobsConfig { window: 1 }).await?;
+    let call = |id: &str| {
+        format!("      - id: {id}\n        type: io.kestra.plugin.core.http.Request\n        uri: http://localhost:1\n")
+    };
+    let source = format!(
+        "id: calls\nnamespace: company\ntasks:\n  - id: all\n    type: io.kestra.plugin.core.flow.Parallel\n    tasks:\n{}{}{}",
+        call("a"),
+        call("b"),
+        call("c")
+    );
+    running.apply(&fixture.tenant, &source).await?;
+    let created = running.handle.create(running.request(&fixture.tenant, "calls")).await?.execution;
+    ensure!(running.handle.kill(&fixture.tenant, created.id).await?);
+    let ended = running.ended(&fixture.tenant, created.id).await?;
+    ensure!(ended.current() == State::Killed, "{ended:#?}");
+    // Nobody had begun any of them, so nobody was waited for: no attempt is left open.
+    let left = running.store.jobs(&(0..8).collect::<Vec<_>>()).await?;
+    ensure!(left.is_empty() && running.jobs.depths().await?.is_empty(), "{left:?}");
+    ensure!(!running.handle.kill(&fixture.tenant, created.id).await?, "it had ended");
+    running.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_executor_that_has_lost_its_shards_answers_and_can_be_stopped() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    running.apply(&fixture.tenant, TWO_TASKS).await?;
+    running.store.claim_shards(running.instance, None).await?;
+    for _ in 0..2 {
+        let refused = running.handle.create(running.request(&fixture.tenant, "two")).await;
+        ensure!(refused.is_err_and(|error| error.kind == ErrorKind::Unavailable));
+    }
+    ensure!(running.store.list_executions(&fixture.tenant, &Default::default(), None, 10).await?.is_empty());
+    running.executor.stop().await;
     Ok(())
 }

@@ -86,7 +86,12 @@ fn parts(pattern: &str) -> Result<Vec<Part>, String> {
             part.number.push('E');
         } else {
             match c {
-                ';' => parts.push(Part { prefix: String::new(), number: String::new(), suffix: String::new(), multiplier: 1 }),
+                ';' => parts.push(Part {
+                    prefix: String::new(),
+                    number: String::new(),
+                    suffix: String::new(),
+                    multiplier: 1,
+                }),
                 '%' | '‰' => {
                     part.multiplier = if c == '%' { 100 } else { 1_000 };
                     affix(part, c.encode_utf8(&mut [0; 4]));
@@ -95,7 +100,9 @@ fn parts(pattern: &str) -> Result<Vec<Part>, String> {
                     let sign = if chars.next_if_eq(&'¤').is_some() { "USD" } else { "$" };
                     affix(part, sign);
                 }
-                c if is_number_char(c) => return Err(format!("Unquoted special character '{c}' in pattern \"{pattern}\"")),
+                c if is_number_char(c) => {
+                    return Err(format!("Unquoted special character '{c}' in pattern \"{pattern}\""));
+                }
                 c => affix(part, c.encode_utf8(&mut [0; 4])),
             }
         }
@@ -132,7 +139,8 @@ impl Pattern {
     /// Takes the widths from the number part, as the host does.
     fn count(&mut self, number: &str, text: &str) -> Result<(), String> {
         let malformed = || format!("Malformed pattern \"{text}\"");
-        let (mantissa, exponent) = number.split_once('E').map_or((number, None), |(mantissa, rest)| (mantissa, Some(rest)));
+        let (mantissa, exponent) =
+            number.split_once('E').map_or((number, None), |(mantissa, rest)| (mantissa, Some(rest)));
         if let Some(exponent) = exponent {
             if exponent.is_empty() || exponent.contains(|c| c != '0') {
                 return Err(format!("Malformed exponential pattern \"{text}\""));

@@ -96,9 +96,9 @@ impl ExpressionError {
     /// Line and column within the template, both from 1, where they are known.
     pub fn position(&self) -> Option<(u32, u32)> {
         match self {
-            Self::Syntax { line, column, .. } | Self::Undefined { line, column, .. } | Self::Failed { line, column, .. } => {
-                (*line > 0).then_some((*line, *column))
-            }
+            Self::Syntax { line, column, .. }
+            | Self::Undefined { line, column, .. }
+            | Self::Failed { line, column, .. } => (*line > 0).then_some((*line, *column)),
             Self::Limit { .. } | Self::Needs(_) => None,
         }
     }
@@ -114,11 +114,20 @@ pub(crate) const NOWHERE: Offset = u32::MAX;
 /// stay cheap.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    Undefined { name: Arc<str>, at: Offset },
+    Undefined {
+        name: Arc<str>,
+        at: Offset,
+    },
     /// An undefined fact of a service, with its own message.
-    Missing { message: String, at: Offset },
+    Missing {
+        message: String,
+        at: Offset,
+    },
     /// Reported with the template and the line.
-    Engine { message: String, at: Offset },
+    Engine {
+        message: String,
+        at: Offset,
+    },
     /// Reported without them: wrong argument kinds and the like.
     Host(String),
     Limit(String),
@@ -148,9 +157,10 @@ impl Fault {
     pub(crate) fn summary(&self) -> String {
         match self {
             Self::Undefined { name, .. } => format!("Unable to find `{name}`"),
-            Self::Missing { message, .. } | Self::Engine { message, .. } | Self::Host(message) | Self::Limit(message) => {
-                message.clone()
-            }
+            Self::Missing { message, .. }
+            | Self::Engine { message, .. }
+            | Self::Host(message)
+            | Self::Limit(message) => message.clone(),
             Self::Needs(key) => key.clone(),
         }
     }
@@ -170,8 +180,11 @@ impl Fault {
         match self {
             Self::Undefined { name, at } => {
                 let (line, column) = line_and_column(source, at);
-                let message =
-                    format!("Unable to find `{name}` used in the expression `{}` at line {}", excerpt(source), line.max(1));
+                let message = format!(
+                    "Unable to find `{name}` used in the expression `{}` at line {}",
+                    excerpt(source),
+                    line.max(1)
+                );
                 ExpressionError::Undefined { name: name.to_string(), message, line, column }
             }
             Self::Missing { message, at } | Self::Engine { message, at } => {

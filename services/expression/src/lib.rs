@@ -38,7 +38,8 @@ pub use error::{ErrorKind, ExpressionError, Interrupt};
 pub use eval::{render_text, render_typed};
 pub use limits::Limits;
 pub use services::{
-    FileAnswer, FileInfo, FileRef, HttpAnswer, HttpCall, KvAnswer, KvRequest, NoServices, SecretRequest, SeededRandom, Services,
+    FileAnswer, FileInfo, FileRef, HttpAnswer, HttpCall, KvAnswer, KvRequest, NoServices, SecretRequest, SeededRandom,
+    Services,
 };
 pub use structure::render_structure;
 pub use template::Template;

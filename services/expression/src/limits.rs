@@ -21,7 +21,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_steps: 10_000_000, max_memory: 256 << 20, max_output: 32 << 20, max_depth: 250, max_render_depth: 16 }
+        Self {
+            max_steps: 10_000_000,
+            max_memory: 256 << 20,
+            max_output: 32 << 20,
+            max_depth: 250,
+            max_render_depth: 16,
+        }
     }
 }
 

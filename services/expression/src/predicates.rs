@@ -49,9 +49,10 @@ fn parity(value: &Value, test: &str) -> Result<bool, Fault> {
         Value::Int(value) => Ok(value % 2 != 0),
         Value::Long(value) => Ok(value % 2 != 0),
         Value::Null => Err(Fault::engine(format!("Can not pass null value to \"{test}\" test."))),
-        other => {
-            Err(Fault::host(format!("java.lang.ClassCastException: {} is no whole number for {test}", other.class_name())))
-        }
+        other => Err(Fault::host(format!(
+            "java.lang.ClassCastException: {} is no whole number for {test}",
+            other.class_name()
+        ))),
     }
 }
 

@@ -36,7 +36,8 @@ impl Template {
             let message = format!("The template is longer than {MAX_SOURCE} bytes");
             return Err(ExpressionError::Syntax { message, line: 1, column: 1 });
         }
-        let compiled = |tree, raw| Self(Arc::new(Compiled { source: Arc::from(source), tree, raw, analysis: OnceLock::new() }));
+        let compiled =
+            |tree, raw| Self(Arc::new(Compiled { source: Arc::from(source), tree, raw, analysis: OnceLock::new() }));
         if !source.contains('{') {
             return Ok(compiled(None, None));
         }

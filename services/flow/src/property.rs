@@ -77,8 +77,13 @@ impl Properties {
         }
     }
 
-    /// As text; numbers, booleans, lists and maps as they print.
+    /// As text; numbers, booleans, lists and maps as they print. A template that writes nothing but null is the empty
+    /// text (expression reference 1.1: null only inside a structure).
     pub fn text(&self, name: &str, environment: &Environment<'_>) -> Found<String> {
+        if let Some(Properties::Text(text)) = self.get(name) {
+            let rendered = text.render(environment);
+            return rendered.map(Some).map_err(|source| PropertyError::Render { property: name.to_owned(), source });
+        }
         Ok(self.rendered(name, environment)?.map(|value| text_of(&value)))
     }
 

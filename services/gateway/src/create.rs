@@ -9,11 +9,13 @@ use windhover_executor::{CreateRequest, ExecutorHandle, Flows, RequestKey, Store
 use windhover_flow::{Flow, InputsError, fill_defaults, resolve_inputs};
 use windhover_proto::{reasons, v1 as proto};
 use windhover_store::Store;
-use windhover_types::{Error, ErrorKind, JsonMap, Label, StateHistory, Tenant, Timestamp, correlation_id, merge_labels};
+use windhover_types::{
+    Error, ErrorKind, JsonMap, Label, StateHistory, Tenant, Timestamp, correlation_id, merge_labels,
+};
 
 use crate::{
     convert,
-    error::{Result, invalid},
+    error::{Result, invalid, masked},
     templates::Templates,
 };
 
@@ -50,7 +52,14 @@ impl Creator {
             // What was made once is the answer again, also when it could not be made any more.
             Err(error) => return self.made_before(tenant, key, error).await,
         };
-        let created = self.executor.create(CreateRequest { tenant: tenant.clone(), new: prepared, request: key }).await?;
+        let request = CreateRequest { tenant: tenant.clone(), new: prepared, request: key };
+        let created = self.executor.create(request).await.map_err(|error| match error.reason {
+            reasons::REQUEST_ID_REUSED if error.fields.is_empty() => {
+                let why = error.message.clone();
+                error.field("request_id", why)
+            }
+            _ => error,
+        })?;
         Ok(created.execution)
     }
 
@@ -111,15 +120,15 @@ impl Creator {
             return Ok(JsonMap::new());
         }
         let variables = self.templates.variables(stored, flow, trigger);
-        let resolved = self.templates.evaluate(stored, &variables, now, |environment| {
+        let resolved = self.templates.evaluate_with_mask(stored, &variables, now, |environment| {
             match resolve_inputs(&flow.inputs, supplied, environment) {
                 Err(InputsError::Needs(_)) => ControlFlow::Continue(()),
                 other => ControlFlow::Break(other),
             }
         });
         match resolved.await {
-            Some(Ok(resolved)) => Ok(resolved.values),
-            Some(Err(error)) => Err(invalid_inputs(error)),
+            Some((Ok(resolved), _)) => Ok(resolved.values),
+            Some((Err(error), masker)) => Err(masked(invalid_inputs(error), &masker)),
             None => Err(invalid_inputs(InputsError::Needs(String::new()))),
         }
     }
@@ -143,7 +152,9 @@ impl Creator {
     /// The answer to a request that was made before, else the error.
     async fn made_before(&self, tenant: &Tenant, key: Option<RequestKey>, error: Error) -> Result<Execution> {
         let Some(key) = key else { return Err(error) };
-        let Some(row) = self.store.request_id(tenant, key.method, &key.request_id, now()).await? else { return Err(error) };
+        let Some(row) = self.store.request_id(tenant, key.method, &key.request_id, now()).await? else {
+            return Err(error);
+        };
         if row.content != key.content {
             return Err(error);
         }
@@ -275,7 +286,13 @@ mod tests {
     fn only_whole_trace_parents_are_taken_over() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(trace_parent(Some(good)).as_deref(), Some(good));
-        for bad in ["", "00-1-2-3", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"] {
+        for bad in [
+            "",
+            "00-1-2-3",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        ] {
             assert_eq!(trace_parent(Some(bad)), None, "{bad}");
         }
         assert_eq!(trace_parent(None), None);
@@ -289,7 +306,10 @@ mod tests {
             inputs: inputs.into_iter().map(|(id, text)| (id.to_owned(), json(text))).collect(),
             ..Default::default()
         };
-        assert_eq!(content_of(&request(vec![("a", "1"), ("b", "2")])), content_of(&request(vec![("b", "2"), ("a", "1")])));
+        assert_eq!(
+            content_of(&request(vec![("a", "1"), ("b", "2")])),
+            content_of(&request(vec![("b", "2"), ("a", "1")]))
+        );
         assert_ne!(content_of(&request(vec![("a", "1")])), content_of(&request(vec![("a", "2")])));
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use windhover_proto::{ERROR_DOMAIN, reasons};
-use windhover_types::{Error, ErrorKind};
+use windhover_types::{Error, ErrorKind, Masker};
 
 use crate::request::request_id;
 
@@ -112,8 +112,12 @@ const fn general_reason(kind: ErrorKind) -> &'static str {
 
 /// INTERNAL with the request's id and nothing else.
 pub(crate) fn internal(request_id: &str) -> Error {
-    Error::new(ErrorKind::Internal, reasons::INTERNAL, format!("internal error; the server's log has the reason under request {request_id}"))
-        .with("request_id", request_id)
+    Error::new(
+        ErrorKind::Internal,
+        reasons::INTERNAL,
+        format!("internal error; the server's log has the reason under request {request_id}"),
+    )
+    .with("request_id", request_id)
 }
 
 fn retry_after(error: &Error) -> Option<Duration> {
@@ -145,6 +149,15 @@ pub(crate) fn in_answer(error: Error) -> windhover_proto::v1::Error {
             .collect(),
         retry_after,
     }
+}
+
+/// The error without the secrets that the masker knows.
+pub(crate) fn masked(mut error: Error, masker: &Masker) -> Error {
+    error.message = masker.mask(&error.message);
+    for field in &mut error.fields {
+        field.description = masker.mask(&field.description);
+    }
+    error
 }
 
 /// At most `limit` bytes, cut between characters.
@@ -181,7 +194,9 @@ mod tests {
         let details = status(Error::new(ErrorKind::Unavailable, "STORE_UNAVAILABLE", "no")).get_error_details();
         assert_eq!(details.retry_info().unwrap().retry_delay, Some(DEFAULT_RETRY));
         assert_eq!(details.error_info().unwrap().reason, "UNAVAILABLE");
-        let error = Error::new(ErrorKind::ResourceExhausted, "RATE_LIMITED", "no").field("tenant:main", "100/s").retry_after(Duration::from_secs(5));
+        let error = Error::new(ErrorKind::ResourceExhausted, "RATE_LIMITED", "no")
+            .field("tenant:main", "100/s")
+            .retry_after(Duration::from_secs(5));
         let details = status(error).get_error_details();
         assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_secs(5)));
         assert_eq!(details.quota_failure().unwrap().violations[0].subject, "tenant:main");
@@ -196,14 +211,19 @@ mod tests {
 
     #[test]
     fn internal_text_stays_inside() {
-        let status = status(Error::new(ErrorKind::Internal, "STORE", "password of the database is x").with("k", "secret").field("f", "secret"));
+        let status = status(
+            Error::new(ErrorKind::Internal, "STORE", "password of the database is x")
+                .with("k", "secret")
+                .field("f", "secret"),
+        );
         assert!(status.message().starts_with("internal error"));
         assert!(!format!("{status:?}").contains("secret") && !format!("{status:?}").contains("password"));
     }
 
     #[test]
     fn a_status_with_a_thousand_violations_fits_into_trailers() {
-        let mut error = Error::new(ErrorKind::InvalidArgument, "INVALID_FLOW", "é".repeat(5_000)).with("long", "x".repeat(10_000));
+        let mut error =
+            Error::new(ErrorKind::InvalidArgument, "INVALID_FLOW", "é".repeat(5_000)).with("long", "x".repeat(10_000));
         for n in 0..1_000 {
             error = error.field(format!("source:{n}:1 tasks[{n}].type"), "ü".repeat(1_000));
         }

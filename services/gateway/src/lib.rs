@@ -20,4 +20,4 @@ mod templates;
 mod vault;
 
 pub use serve::{Gateway, GatewayBuilder};
-pub use settings::{Mode, Settings};
+pub use settings::{MIN_BOOTSTRAP_TOKEN, Mode, Settings};

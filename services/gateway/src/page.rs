@@ -80,7 +80,8 @@ impl Tokens {
     /// INVALID_ARGUMENT `INVALID_PAGE_TOKEN` for what is no token of ours, a token of something else, an old one.
     pub(crate) fn open(&self, field: &str, binding: &Binding, token: &str, now: Timestamp) -> Result<Vec<u8>, Error> {
         let refuse = |why: &str| {
-            Error::new(ErrorKind::InvalidArgument, reasons::INVALID_PAGE_TOKEN, format!("{field}: {why}")).field(field, why)
+            Error::new(ErrorKind::InvalidArgument, reasons::INVALID_PAGE_TOKEN, format!("{field}: {why}"))
+                .field(field, why)
         };
         let forged = || refuse("is not a token that this installation gave out");
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| forged())?;
@@ -125,7 +126,8 @@ mod tests {
         let tokens = Tokens::new(b"key");
         let binding = Binding::new(&["executions", "main", "state=FAILED"]);
         let token = tokens.sign(&binding, b"here", NOW);
-        let open = |tokens: &Tokens, binding: &Binding, token: &str, at| reason(tokens.open("page_token", binding, token, at));
+        let open =
+            |tokens: &Tokens, binding: &Binding, token: &str, at| reason(tokens.open("page_token", binding, token, at));
 
         assert_eq!(open(&tokens, &binding, &token, NOW), "here");
         assert_eq!(open(&tokens, &binding, &token, NOW.plus(VALID - Duration::from_micros(1))), "here");

@@ -81,8 +81,11 @@ impl Entry {
             return Err(Error::new(ErrorKind::Unimplemented, reasons::METHOD_NOT_FOUND, message));
         };
         let Required::Role(role) = required else { return Ok(next.run(request).await) };
-        let credentials =
-            Credentials { headers: request.headers(), peer: peer(request.extensions()), now: windhover_executor::now() };
+        let credentials = Credentials {
+            headers: request.headers(),
+            peer: peer(request.extensions()),
+            now: windhover_executor::now(),
+        };
         let caller = self.auth.caller(&credentials).await?;
         caller.require(role)?;
         self.rates.check(&caller.tenant)?;
@@ -103,16 +106,21 @@ impl Entry {
         let limit = self.max_request_bytes;
         let text = status.message();
         Some(match status.code() {
-            Code::OutOfRange => {
+            // Too long as it came, or once it is unpacked.
+            Code::OutOfRange | Code::ResourceExhausted => {
                 let message = format!("the request is larger than the limit of {limit} bytes");
                 Error::new(ErrorKind::ResourceExhausted, reasons::MESSAGE_TOO_LARGE, message).with("limit", limit)
             }
             // Bytes that are no message of this kind, or none at all.
-            Code::Internal | Code::InvalidArgument => {
-                Error::new(ErrorKind::InvalidArgument, reasons::INVALID_ARGUMENT, format!("the request cannot be read: {text}"))
-            }
+            Code::Internal | Code::InvalidArgument => Error::new(
+                ErrorKind::InvalidArgument,
+                reasons::INVALID_ARGUMENT,
+                format!("the request cannot be read: {text}"),
+            ),
             Code::Unimplemented => Error::new(ErrorKind::Unimplemented, reasons::UNSUPPORTED, text.to_owned()),
-            Code::DeadlineExceeded => Error::new(ErrorKind::DeadlineExceeded, reasons::DEADLINE_EXCEEDED, text.to_owned()),
+            Code::DeadlineExceeded => {
+                Error::new(ErrorKind::DeadlineExceeded, reasons::DEADLINE_EXCEEDED, text.to_owned())
+            }
             _ => return None,
         })
     }

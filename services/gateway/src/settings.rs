@@ -2,6 +2,9 @@
 
 use windhover_types::{JsonMap, Secret, Tenant};
 
+/// Characters of a bootstrap token at least.
+pub const MIN_BOOTSTRAP_TOKEN: usize = 32;
+
 /// Who may call without a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

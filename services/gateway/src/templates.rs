@@ -10,7 +10,7 @@ use windhover_expression::{
     Environment, ExpressionError, Interrupt, SecretRequest, SeededRandom, Services, SharedVariables, TemplateCache,
 };
 use windhover_flow::Flow;
-use windhover_types::{JsonMap, Secret, Timestamp, nested_labels};
+use windhover_types::{JsonMap, Masker, Secret, Timestamp, nested_labels};
 
 /// Secrets that one template may ask for.
 const MAX_SECRETS: usize = 64;
@@ -59,8 +59,20 @@ impl Templates {
         stored: &StoredFlow,
         variables: &SharedVariables,
         now: Timestamp,
-        mut evaluate: impl FnMut(&Environment<'_>) -> ControlFlow<T>,
+        evaluate: impl FnMut(&Environment<'_>) -> ControlFlow<T>,
     ) -> Option<T> {
+        self.evaluate_with_mask(stored, variables, now, evaluate).await.map(|(value, _)| value)
+    }
+
+    /// As [`Templates::evaluate`], with what takes the secrets that were seen out of what is said about it: the reason
+    /// why a value does not fit may hold the value.
+    pub(crate) async fn evaluate_with_mask<T>(
+        &self,
+        stored: &StoredFlow,
+        variables: &SharedVariables,
+        now: Timestamp,
+        mut evaluate: impl FnMut(&Environment<'_>) -> ControlFlow<T>,
+    ) -> Option<(T, Masker)> {
         let mut known = HashMap::new();
         let seed = rand::random();
         loop {
@@ -69,12 +81,13 @@ impl Templates {
                     namespace: &stored.namespace,
                     known: &known,
                     wanted: RefCell::default(),
+                    parts: RefCell::default(),
                     random: SeededRandom::new(seed),
                     now: now.to_utc(),
                 };
                 let environment = Environment::new(variables, &world).with_cache(&self.cache);
                 match evaluate(&environment) {
-                    ControlFlow::Break(value) => return Some(value),
+                    ControlFlow::Break(value) => return Some((value, world.masker())),
                     ControlFlow::Continue(()) => world.wanted.take(),
                 }
             };
@@ -90,13 +103,28 @@ impl Templates {
         stored: &StoredFlow,
         variables: &SharedVariables,
         now: Timestamp,
-        mut render: impl FnMut(&Environment<'_>) -> Result<T, ExpressionError>,
+        render: impl FnMut(&Environment<'_>) -> Result<T, ExpressionError>,
     ) -> Result<T, String> {
-        let rendered = self.evaluate(stored, variables, now, |environment| match render(environment) {
+        self.render_with_mask(stored, variables, now, render).await.map(|(value, _)| value)
+    }
+
+    /// As [`Templates::render`], with what takes the secrets that were seen out of what is said about the value.
+    pub(crate) async fn render_with_mask<T>(
+        &self,
+        stored: &StoredFlow,
+        variables: &SharedVariables,
+        now: Timestamp,
+        mut render: impl FnMut(&Environment<'_>) -> Result<T, ExpressionError>,
+    ) -> Result<(T, Masker), String> {
+        let rendered = self.evaluate_with_mask(stored, variables, now, |environment| match render(environment) {
             Err(ExpressionError::Needs(_)) => ControlFlow::Continue(()),
             other => ControlFlow::Break(other.map_err(|error| error.to_string())),
         });
-        rendered.await.unwrap_or_else(|| Err("it needs something that is not available here".to_owned()))
+        match rendered.await {
+            Some((Ok(rendered), masker)) => Ok((rendered, masker)),
+            Some((Err(why), masker)) => Err(masker.mask(&why)),
+            None => Err("it needs something that is not available here".to_owned()),
+        }
     }
 }
 
@@ -108,8 +136,17 @@ struct World<'a> {
     namespace: &'a str,
     known: &'a HashMap<Key, Result<Secret, String>>,
     wanted: RefCell<Option<Key>>,
+    /// Parts of secrets that were taken out of them.
+    parts: RefCell<Vec<Secret>>,
     random: SeededRandom,
     now: Option<DateTime<Utc>>,
+}
+
+impl World<'_> {
+    fn masker(&self) -> Masker {
+        let whole = self.known.values().filter_map(|secret| secret.as_ref().ok()).cloned();
+        Masker::new(whole.chain(self.parts.borrow().iter().cloned()))
+    }
 }
 
 impl Services for World<'_> {
@@ -125,6 +162,10 @@ impl Services for World<'_> {
                 Err(Interrupt::Needs(name))
             }
         }
+    }
+
+    fn mask(&self, text: &str) {
+        self.parts.borrow_mut().push(Secret::new(text));
     }
 
     fn now(&self) -> Result<DateTime<Utc>, Interrupt> {

@@ -18,7 +18,13 @@ pub(crate) struct Vault {
 
 impl Vault {
     /// What is stored of a secret. It opens only for this tenant, namespace and name (in upper case).
-    pub(crate) async fn encrypt(&self, tenant: &Tenant, namespace: &str, name: &str, value: &Secret) -> Result<Vec<u8>> {
+    pub(crate) async fn encrypt(
+        &self,
+        tenant: &Tenant,
+        namespace: &str,
+        name: &str,
+        value: &Secret,
+    ) -> Result<Vec<u8>> {
         if !self.keyring.knows(tenant) {
             self.load_keys(tenant).await?;
         }
@@ -40,5 +46,9 @@ impl Vault {
 }
 
 fn failed(error: CryptoError) -> Error {
-    Error::new(ErrorKind::Internal, windhover_proto::reasons::INTERNAL, format!("a secret cannot be encrypted: {error}"))
+    Error::new(
+        ErrorKind::Internal,
+        windhover_proto::reasons::INTERNAL,
+        format!("a secret cannot be encrypted: {error}"),
+    )
 }

@@ -50,6 +50,11 @@ impl Keyring {
         Self(Arc::new(Inner { master, tenants: RwLock::default() }))
     }
 
+    /// A key of the installation for something that is no secret of a tenant; see [`MasterKey::derive`].
+    pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
+        self.0.master.derive(purpose)
+    }
+
     /// Draws a data key for a tenant, wrapped and not yet in use: another process may be first, so the caller stores
     /// it and adds what is stored.
     pub fn new_data_key(&self, tenant: &Tenant, id: u32) -> Result<DataKey, CryptoError> {

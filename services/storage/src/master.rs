@@ -48,6 +48,14 @@ impl MasterKey {
         Secret::new(BASE64_STANDARD.encode(*self.key))
     }
 
+    /// A key for something else, the same in every process with this master key; nothing of the master key can be
+    /// told from it. Different purposes give different keys.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        // The master key has a fixed length and stands behind a fixed text, so that no two inputs are the same bytes.
+        let digest = Sha256::new_with_prefix(b"windhover derived key").chain_update(*self.key).chain_update(purpose);
+        digest.finalize().into()
+    }
+
     fn new(key: Key) -> Self {
         let digest = Sha256::new_with_prefix(b"windhover master key mark").chain_update(*key).finalize();
         let mark = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);

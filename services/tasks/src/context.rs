@@ -10,7 +10,7 @@ use windhover_types::{Id, JsonMap, Level, Tenant, Timestamp};
 
 use crate::{
     MAX_RENDERINGS, TaskError, TaskLog, TaskServices,
-    services::{LoadedSecrets, RenderServices},
+    services::{Loaded, RenderServices},
 };
 
 /// What identifies an attempt and what its templates read.
@@ -42,7 +42,7 @@ pub struct TaskContext {
     log: Arc<TaskLog>,
     variables: SharedVariables,
     seed: u64,
-    secrets: tokio::sync::Mutex<LoadedSecrets>,
+    loaded: tokio::sync::Mutex<Loaded>,
 }
 
 impl TaskContext {
@@ -64,7 +64,7 @@ impl TaskContext {
             log: Arc::new(log),
             variables: shared,
             seed,
-            secrets: tokio::sync::Mutex::default(),
+            loaded: tokio::sync::Mutex::default(),
         }
     }
 
@@ -81,22 +81,23 @@ impl TaskContext {
         }
     }
 
-    /// Evaluates templates. `render` is called again whenever a secret had to be looked up first; it must only render.
+    /// Evaluates templates. `render` is called again whenever something had to be looked up first; it must
+    /// only render.
     pub async fn render<T>(
         &self,
         render: impl Fn(&Properties, &Environment<'_>) -> Result<T, PropertyError>,
     ) -> Result<T, PropertyError> {
         let now = Utc::now();
-        let mut secrets = self.secrets.lock().await;
+        let mut loaded = self.loaded.lock().await;
         let mut renderings = 0;
         loop {
             renderings += 1;
             let env = &self.services.env;
-            let services = RenderServices::new(self.namespace(), &secrets, &self.log, env, now, self.seed);
+            let services = RenderServices::new(self.namespace(), &loaded, &self.log, env, now, self.seed);
             let outcome = {
                 let environment = Environment::new(&self.variables, &services)
                     .with_cache(&env.templates)
-                    .with_limits(env.expression_limits.clone())
+                    .with_limits(env.expression_limits)
                     .with_recursive(env.recursive_rendering);
                 render(self.properties(), &environment)
             };
@@ -105,7 +106,7 @@ impl TaskContext {
                 Err(error) if error.needs().is_some() && !missing.is_empty() && renderings < MAX_RENDERINGS => {}
                 _ => return outcome,
             }
-            self.services.load(&self.tenant, missing, &mut secrets).await;
+            self.services.load(self, missing, &mut loaded).await;
         }
     }
 

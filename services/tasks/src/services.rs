@@ -4,18 +4,26 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
-use windhover_engine::Env;
-use windhover_expression::{Interrupt, SecretRequest, SeededRandom, Services, Zone};
+use serde_json::json;
+use windhover_engine::{Env, LogLine};
+use windhover_expression::{Interrupt, SecretRequest, SeededRandom, Services, Value, Zone};
 use windhover_outbound::Client;
-use windhover_types::{Secret, Tenant};
+use windhover_types::Secret;
 
-use crate::{ExecutionSource, SecretSource, TaskLog};
+use crate::{ExecutionSource, SecretSource, TaskContext, TaskLog};
 
 /// How often the properties of one attempt are rendered at most: each time something more was loaded.
 pub const MAX_RENDERINGS: usize = 64;
+
+/// Entries that `errorLogs()` gives at most (expression reference 15.3).
+const MAX_ERROR_LOGS: usize = 25;
+
+/// How long `errorLogs()` waits for the first entry (expression reference 15.3).
+const ERROR_LOGS_WAIT: Duration = Duration::from_secs(5);
 
 /// What all tasks of a worker share.
 pub struct TaskServices {
@@ -35,34 +43,52 @@ pub(crate) struct SecretName {
     pub(crate) key: String,
 }
 
-/// Secrets that were looked up for one attempt.
-pub(crate) type LoadedSecrets = HashMap<SecretName, Result<Option<Secret>, String>>;
+/// What was looked up for one attempt. It stays as it is until the attempt ends: properties that are rendered one after
+/// the other see the same, and only the first of them waits.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    secrets: HashMap<SecretName, Result<Option<Secret>, String>>,
+    error_logs: Option<Result<Vec<Value>, String>>,
+}
+
+/// What a rendering asked for and did not find among what is loaded.
+#[derive(Default)]
+pub(crate) struct Missing {
+    secrets: HashSet<SecretName>,
+    error_logs: bool,
+}
+
+impl Missing {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && !self.error_logs
+    }
+}
 
 /// The services of one rendering. What is missing is noted, loaded by the caller, and the rendering done again.
 pub(crate) struct RenderServices<'a> {
     pub(crate) namespace: &'a str,
-    pub(crate) secrets: &'a LoadedSecrets,
+    pub(crate) loaded: &'a Loaded,
     pub(crate) log: &'a TaskLog,
     pub(crate) now: DateTime<Utc>,
     pub(crate) random: SeededRandom,
     timezone: &'a Zone,
-    missing: RefCell<HashSet<SecretName>>,
+    missing: RefCell<Missing>,
 }
 
 impl<'a> RenderServices<'a> {
     pub(crate) fn new(
         namespace: &'a str,
-        secrets: &'a LoadedSecrets,
+        loaded: &'a Loaded,
         log: &'a TaskLog,
         env: &'a Env,
         now: DateTime<Utc>,
         seed: u64,
     ) -> Self {
         let random = SeededRandom::new(seed);
-        Self { namespace, secrets, log, now, random, timezone: &env.timezone, missing: RefCell::default() }
+        Self { namespace, loaded, log, now, random, timezone: &env.timezone, missing: RefCell::default() }
     }
 
-    pub(crate) fn into_missing(self) -> HashSet<SecretName> {
+    pub(crate) fn into_missing(self) -> Missing {
         self.missing.into_inner()
     }
 
@@ -83,7 +109,7 @@ impl Services for RenderServices<'_> {
             )));
         }
         let name = SecretName { namespace: namespace.to_owned(), key: request.key.to_uppercase() };
-        match self.secrets.get(&name) {
+        match self.loaded.secrets.get(&name) {
             Some(Ok(found)) => {
                 if let Some(secret) = found {
                     self.log.add_secret(secret.expose());
@@ -93,8 +119,19 @@ impl Services for RenderServices<'_> {
             Some(Err(reason)) => Err(Interrupt::Failed(reason.clone())),
             None => {
                 let key = format!("secret {}", name.key);
-                self.missing.borrow_mut().insert(name);
+                self.missing.borrow_mut().secrets.insert(name);
                 Err(Interrupt::Needs(key))
+            }
+        }
+    }
+
+    fn error_logs(&self) -> Result<Vec<Value>, Interrupt> {
+        match &self.loaded.error_logs {
+            Some(Ok(entries)) => Ok(entries.clone()),
+            Some(Err(reason)) => Err(Interrupt::Failed(reason.clone())),
+            None => {
+                self.missing.borrow_mut().error_logs = true;
+                Err(Interrupt::Needs("error logs".to_owned()))
             }
         }
     }
@@ -112,15 +149,40 @@ impl Services for RenderServices<'_> {
     }
 
     fn timezone(&self) -> Zone {
-        self.timezone.clone()
+        *self.timezone
     }
 }
 
 impl TaskServices {
-    pub(crate) async fn load(&self, tenant: &Tenant, names: HashSet<SecretName>, into: &mut LoadedSecrets) {
-        for name in names {
-            let found = self.secrets.secret(tenant, &name.namespace, &name.key).await;
-            into.insert(name, found);
+    /// Looks up what a rendering of this task missed.
+    pub(crate) async fn load(&self, task: &TaskContext, missing: Missing, into: &mut Loaded) {
+        for name in missing.secrets {
+            let found = self.secrets.secret(&task.tenant, &name.namespace, &name.key).await;
+            into.secrets.insert(name, found);
+        }
+        if missing.error_logs {
+            let lines = self.executions.error_logs(&task.tenant, task.execution, MAX_ERROR_LOGS, ERROR_LOGS_WAIT).await;
+            into.error_logs = Some(lines.map(|lines| lines.iter().map(|line| entry(task, line)).collect()));
         }
     }
+}
+
+/// A line of the task's execution as `errorLogs()` shows it (expression reference 15.3). `triggerId` is for lines of
+/// triggers and `thread` for servers that tell it: they are there, as null, so that reading them is no error.
+fn entry(task: &TaskContext, line: &LogLine) -> Value {
+    Value::from_shared_json(Arc::new(json!({
+        "tenantId": task.tenant.as_str(),
+        "namespace": task.flow.namespace,
+        "flowId": task.flow.id,
+        "taskId": line.task_id,
+        "executionId": task.execution.to_string(),
+        "taskRunId": line.task_run_id.map(|id| id.to_string()),
+        "attemptNumber": line.attempt,
+        "triggerId": null,
+        "timestamp": line.at.to_string(),
+        "level": line.level.as_str(),
+        "thread": null,
+        "message": line.message,
+        "deleted": false,
+    })))
 }

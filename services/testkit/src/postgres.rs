@@ -158,6 +158,11 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Where its data and its log are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

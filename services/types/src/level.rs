@@ -44,6 +44,10 @@ impl FromStr for Level {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|level| level.as_str() == text).ok_or_else(|| format!("`{text}` is no level; levels are TRACE, DEBUG, INFO, WARN, ERROR"))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|level| level.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is no level; levels are TRACE, DEBUG, INFO, WARN, ERROR"))
     }
 }

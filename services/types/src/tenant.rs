@@ -24,7 +24,11 @@ impl Tenant {
         if first && rest && name.len() <= Self::MAX_LENGTH {
             return Ok(Self(name.into()));
         }
-        Err(Error::new(ErrorKind::InvalidArgument, "INVALID_TENANT", "a tenant's name must match [a-z0-9][a-z0-9_-]* and have at most 100 characters"))
+        Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "INVALID_TENANT",
+            "a tenant's name must match [a-z0-9][a-z0-9_-]* and have at most 100 characters",
+        ))
     }
 
     /// A name that was checked before it was stored.

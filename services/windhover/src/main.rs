@@ -10,7 +10,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "windhover", version, about = "Runs workflows for many tenants and tells the right people when something is wrong")]
+#[command(
+    name = "windhover",
+    version,
+    about = "Runs workflows for many tenants and tells the right people when something is wrong"
+)]
 struct CommandLine {
     #[command(flatten)]
     client: cli::ClientArgs,

@@ -11,7 +11,10 @@ use windhover_types::JsonMap;
 
 /// A key of Windhover's own: name, what it is.
 pub(crate) const KEYS: &[(&str, &str)] = &[
-    ("windhover.bootstrap-token", "first credential: a platform administrator for as long as it is set (at least 32 characters)"),
+    (
+        "windhover.bootstrap-token",
+        "first credential: a platform administrator for as long as it is set (at least 32 characters)",
+    ),
     ("windhover.data-dir", "folder for what one process keeps: the database of `local`, the generated master key"),
     ("windhover.database.max-connections", "connections to Postgres that one process opens at most (default 16)"),
     ("windhover.database.url", "postgres://user:password@host/database, or sqlite:PATH"),
@@ -23,7 +26,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("windhover.management-port", "port of health and metrics (default 8081)"),
     ("windhover.master-key", "32 bytes in base64 that protect stored secrets"),
     ("windhover.master-key-file", "file with the master key"),
-    ("windhover.outbound.allow-private", "tasks may call private, loopback and link-local addresses (default: only in `local`)"),
+    (
+        "windhover.outbound.allow-private",
+        "tasks may call private, loopback and link-local addresses (default: only in `local`)",
+    ),
     ("windhover.port", "port of gRPC, gRPC-web and webhooks (default 8080)"),
     ("windhover.shards", "number of shards of a new installation (default 64)"),
     ("windhover.worker.slots", "tasks that run at the same time in one process"),
@@ -66,9 +72,10 @@ impl Settings {
     pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
         let mut settings = Self::default();
         if let Some(path) = file {
-            let text = fs::read_to_string(path).with_context(|| format!("the settings file {} cannot be read", path.display()))?;
-            let value: Value =
-                serde_yaml::from_str(&text).with_context(|| format!("the settings file {} is not YAML", path.display()))?;
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("the settings file {} cannot be read", path.display()))?;
+            let value: Value = serde_yaml::from_str(&text)
+                .with_context(|| format!("the settings file {} is not YAML", path.display()))?;
             settings.add_tree(String::new(), value)?;
         }
         settings.add_environment(env::vars())?;
@@ -131,7 +138,9 @@ impl Settings {
 
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
         self.text(key)
-            .map(|text| text.trim().parse().map_err(|_| anyhow::anyhow!("the setting `{key}` is no number in range: `{text}`")))
+            .map(|text| {
+                text.trim().parse().map_err(|_| anyhow::anyhow!("the setting `{key}` is no number in range: `{text}`"))
+            })
             .transpose()
     }
 
@@ -194,7 +203,7 @@ fn nearest(name: &str) -> String {
     let last = name.rsplit('.').next().unwrap_or(name);
     match KEYS.iter().find(|(key, _)| key.ends_with(last) || key.contains(last)) {
         Some((key, _)) => format!("did you mean `{key}`?"),
-        None => "`windhover server --help` lists the settings".to_owned(),
+        None => "`README.md lists the settings".to_owned(),
     }
 }
 
@@ -216,11 +225,23 @@ mod tests {
 
     #[test]
     fn foreign_settings_are_named_and_those_of_kestra_are_read() -> Result<()> {
-        let settings = from_yaml("kestra: {url: 'https://x', queue: {type: postgres}, variables: {globals: {a: {b: 1}}}}")?;
+        let settings =
+            from_yaml("kestra: {url: 'https://x', queue: {type: postgres}, variables: {globals: {a: {b: 1}}}}")?;
         assert_eq!(settings.ignored, ["kestra.queue.type"]);
         assert_eq!(settings.text("kestra.url").as_deref(), Some("https://x"));
-        assert_eq!(serde_json::Value::Object(settings.tree("kestra.variables.globals.")?), serde_json::json!({"a": {"b": 1}}));
+        assert_eq!(
+            serde_json::Value::Object(settings.tree("kestra.variables.globals.")?),
+            serde_json::json!({"a": {"b": 1}})
+        );
         Ok(())
+    }
+
+    #[test]
+    fn the_readme_lists_every_setting_as_it_is() {
+        let readme = include_str!("../../../README.md");
+        for (key, meaning) in KEYS {
+            assert!(readme.contains(&format!("| `{key}` | {meaning} |")), "README.md lacks `{key}`: {meaning}");
+        }
     }
 
     #[test]

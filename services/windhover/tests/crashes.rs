@@ -117,8 +117,8 @@ fn count(acknowledged: &Acknowledged) -> usize {
 }
 
 async fn until_acknowledged(acknowledged: &Acknowledged, target: usize) -> Result<()> {
-    windhover_testkit::wait_until(Duration::from_secs(120), "executions to be acknowledged", || async { count(acknowledged) >= target })
-        .await
+    let reached = || async { (count(acknowledged) >= target).then_some(()) };
+    windhover_testkit::wait_until("executions to be acknowledged", Duration::from_secs(120), reached).await
 }
 
 enum Fault {
@@ -219,7 +219,8 @@ async fn check_alerts(client: &Client, acknowledged: &[(String, &'static str)]) 
         };
         let page = client.list_executions(request).await?;
         for execution in page.executions {
-            let variables = execution.trigger.and_then(|trigger| trigger.variables).context("the trigger of an alert")?;
+            let variables =
+                execution.trigger.and_then(|trigger| trigger.variables).context("the trigger of an alert")?;
             let variables: serde_json::Value = serde_json::from_str(&variables.text)?;
             let cause = variables["executionId"].as_str().context("the cause of an alert")?.to_owned();
             *alerts.entry(cause).or_default() += 1;

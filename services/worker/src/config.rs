@@ -12,7 +12,7 @@ use crate::ResultSink;
 pub struct WorkerConfig {
     /// Unique among all workers; shown as the worker of an attempt.
     pub name: String,
-    /// Attempts at once. Default: twice the processors, at least 8; they mostly wait for others.
+    /// Attempts at once. Default: 32 for each processor; they mostly wait for others.
     pub slots: usize,
     /// Groups that are served. Default: the one of tasks that name none.
     pub groups: Vec<Group>,
@@ -31,7 +31,7 @@ impl WorkerConfig {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             name: name.into(),
-            slots: (processors * 2).max(8),
+            slots: processors * 32,
             groups: vec![DEFAULT_GROUP.into()],
             lease: Duration::from_secs(30),
             quick: Duration::from_millis(500),

@@ -6,7 +6,7 @@ use windhover_expression::{Interrupt, Reads, Value, Variables};
 use windhover_flow::{Runnable, Task, Text};
 use windhover_types::JsonMap;
 
-use super::{Context, ROOTS, Stop, views};
+use super::{Context, ROOTS, Stop, narrow, views};
 use crate::Fact;
 
 /// Small, and functions and tasks look at them besides the templates.
@@ -15,6 +15,7 @@ const ALWAYS: [&str; 4] = ["flow", "execution", "task", "taskrun"];
 /// Whatever the templates of a task read.
 #[derive(Default)]
 struct Touched<'a> {
+    texts: Vec<&'a Text>,
     everything: bool,
     roots: BTreeSet<&'a str>,
     outputs: Tasks<'a>,
@@ -53,6 +54,7 @@ impl<'a> Touched<'a> {
 
     fn add(&mut self, text: &'a Text) {
         let Some(analysis) = text.analysis() else { return };
+        self.texts.push(text);
         self.everything |= analysis.is_dynamic();
         self.roots.extend(analysis.roots.iter().map(String::as_str));
         self.outputs.add(&analysis.outputs);
@@ -80,11 +82,15 @@ pub(crate) fn job_variables(context: &Context<'_>, task: &Task, runnable: &Runna
     }
     let shared = context.run.task_runs.shared();
     need_all(context, [&touched.outputs, &touched.tasks])?;
+    let few = outputs_of_many(context, &touched)?;
     let mut variables = JsonMap::new();
     for name in ROOTS {
         let value = match name {
             "outputs" if touched.outputs.is_empty() => None,
-            "outputs" => pick(context, name, &touched.outputs, |task_id| views::outputs_of(shared, task_id))?,
+            "outputs" => pick(context, name, &touched.outputs, |task_id| match few.contains_key(task_id) {
+                true => Ok(None),
+                false => views::outputs_of(shared, task_id),
+            })?,
             "tasks" if touched.tasks.is_empty() => None,
             "tasks" => pick(context, name, &touched.tasks, |task_id| views::states_of(shared, task_id))?,
             _ if ALWAYS.contains(&name) || touched.roots.contains(name) => context.root(name).map_err(stop)?,
@@ -94,7 +100,22 @@ pub(crate) fn job_variables(context: &Context<'_>, task: &Task, runnable: &Runna
             variables.insert(name.to_owned(), value.to_json()?);
         }
     }
+    if let Some(serde_json::Value::Object(outputs)) = variables.get_mut("outputs") {
+        outputs.extend(few);
+    }
     Ok(variables)
+}
+
+/// Takes the tasks with outputs for many values out of what is carried whole, and answers the entries that are needed of them.
+fn outputs_of_many(context: &Context<'_>, touched: &Touched<'_>) -> Result<JsonMap, Stop> {
+    if touched.outputs.all {
+        return Ok(JsonMap::new());
+    }
+    let wide: BTreeSet<&str> = touched.outputs.ids.iter().copied().filter(|id| narrow::is_wide(context, id)).collect();
+    if wide.is_empty() {
+        return Ok(JsonMap::new());
+    }
+    Ok(narrow::needed(context, &touched.texts, &wide)?.unwrap_or_default())
 }
 
 /// Asks for all that is not in memory at once.

@@ -1,6 +1,7 @@
 //! What expressions see while the engine renders (expression reference 16, flow model reference 3.7, 1.x reference 3.3).
 
 mod job;
+mod narrow;
 mod views;
 
 use std::sync::{Arc, OnceLock};
@@ -291,7 +292,7 @@ impl Services for Context<'_> {
     }
 
     fn timezone(&self) -> Zone {
-        self.env.timezone.clone()
+        self.env.timezone
     }
 }
 
@@ -299,7 +300,7 @@ impl RenderContext for Context<'_> {
     fn environment(&self) -> Environment<'_> {
         Environment::new(self, self)
             .with_cache(&self.env.templates)
-            .with_limits(self.env.expression_limits.clone())
+            .with_limits(self.env.expression_limits)
             .with_recursive(self.env.recursive_rendering)
     }
 

@@ -66,7 +66,7 @@ impl Journal {
             .map(|b| (b.seq, b.id))
             .collect();
         changed.sort_unstable_by_key(|(seq, _)| *seq);
-        changed.extend(run.task_runs.from_seq(self.next_seq));
+        changed.extend(run.task_runs.newest_from(self.next_seq));
         (self.execution.is_some(), changed.into_iter().map(|(_, id)| id).collect())
     }
 

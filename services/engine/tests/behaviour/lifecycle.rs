@@ -107,17 +107,19 @@ fn doubled_and_outdated_events_change_nothing() {
         flow(&format!("tasks:\n  - {{id: a, {JOB}, retry: {{type: constant, interval: PT1S, maxAttempts: 3}}}}"));
     let mut shell = Shell::new(&[&source]);
     let id = shell.start("f", json!({}));
-    let (_, job) = shell.job("a");
     let mut told = vec![Event::Advance];
-    for event in [
-        support::started(&job, shell.now),
-        support::ended(&job, Failed, shell.now),
-        Event::TimerFired { timer: Timer::Retry { task_run: job.task_run, attempt: 1 } },
-    ] {
-        assert!(!shell.apply(id, event.clone()).is_empty());
-        told.push(event);
-        for event in &told {
-            assert!(shell.apply(id, event.clone()).is_empty(), "{event:?}");
+    for attempt in 1..3 {
+        let (_, job) = shell.job("a");
+        for event in [
+            support::started(&job, shell.now),
+            support::ended(&job, Failed, shell.now),
+            Event::TimerFired { timer: Timer::Retry { task_run: job.task_run, attempt } },
+        ] {
+            assert!(!shell.apply(id, event.clone()).is_empty());
+            told.push(event);
+            for event in &told {
+                assert!(shell.apply(id, event.clone()).is_empty(), "{event:?}");
+            }
         }
     }
     shell.report("a", Success);
@@ -185,6 +187,40 @@ tasks:
     let ended = stored.task_runs.values().filter(|run| !run.is_open()).cloned().collect();
     facts.insert(needed[0].clone(), windhover_engine::FactValue::Outputs(ended));
     assert_eq!(open_jobs(&flow, &mut run, &facts, moment, &shell.env).expect("all is known"), [job]);
+}
+
+#[test]
+fn a_job_in_a_long_loop_carries_only_the_outputs_that_it_looks_at() {
+    for (read, expected) in [
+        ("outputs.x[taskrun.value].value", json!({ "7": { "value": "7!" } })),
+        ("outputs.x['3'].value ~ (outputs.x.nobody ?? '') ~ (outputs.x is defined)", json!({ "3": { "value": "3!" } })),
+        ("outputs.x['3'].value ~ nothing", json!({ "3": { "value": "3!" } })),
+        ("outputs.x | length", json!(100)),
+        ("outputs.x['3'].value ~ now()", json!(100)),
+    ] {
+        let source = flow(&format!(
+            "tasks:
+  - id: each
+    type: io.kestra.plugin.core.flow.ForEach
+    concurrencyLimit: 0
+    values: \"{{{{ range(1, 100) }}}}\"
+    tasks:
+      - {{id: x, type: io.kestra.plugin.core.debug.Return, format: '{{{{ taskrun.value }}}}!'}}
+  - id: again
+    type: io.kestra.plugin.core.flow.ForEach
+    values: ['7']
+    tasks:
+      - {{id: job, type: io.kestra.plugin.core.log.Log, message: \"{{{{ {read} }}}}\", timeout: PT1H}}"
+        ));
+        let mut shell = Shell::new(&[&source]);
+        shell.start("f", json!({}));
+        let (_, job) = shell.job("job");
+        let carried = &job.variables["outputs"]["x"];
+        match expected.as_u64() {
+            Some(all) => assert_eq!(carried.as_object().expect("a map").len() as u64, all, "{read}"),
+            None => assert_eq!(*carried, expected, "{read}"),
+        }
+    }
 }
 
 #[test]

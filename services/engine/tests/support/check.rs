@@ -1,13 +1,13 @@
 //! What must hold after every step.
 
-use windhover_engine::{Run, StepOutput, TaskRun};
-use windhover_flow::Flow;
+use windhover_engine::{Frame, Phase, Run, StepOutput, TaskRun};
+use windhover_flow::{Flow, ListKind};
 use windhover_types::State;
 
 use super::Stored;
 
 /// Of a commit, before the rows are written.
-pub(super) fn commit(stored: &Stored, run: &Run, output: &StepOutput) {
+pub(super) fn commit(flow: &Flow, stored: &Stored, run: &Run, output: &StepOutput) {
     let before = &stored.execution;
     if before.is_ended() {
         assert_eq!(before.state, run.execution.state, "an ended execution never moves again");
@@ -16,7 +16,10 @@ pub(super) fn commit(stored: &Stored, run: &Run, output: &StepOutput) {
     grows(before.state.entries(), run.execution.state.entries());
     for id in &output.changed_task_runs {
         let after = run.task_run(*id).expect("a changed task run is there");
-        let Some(before) = stored.task_runs.get(&after.seq) else { continue };
+        let Some(before) = stored.task_runs.get(&after.seq) else {
+            planned(flow, stored, after);
+            continue;
+        };
         assert_eq!(before.id, after.id);
         if before.state.current().is_terminal() {
             assert_eq!(before.state, after.state, "an ended task run never moves again");
@@ -37,16 +40,53 @@ pub(super) fn commit(stored: &Stored, run: &Run, output: &StepOutput) {
     assert!(sorted.is_sorted() && sorted.len() == output.changed_task_runs.len(), "in order of creation, each once");
 }
 
+/// Of a new task run: its container still runs the list that it stands in.
+fn planned(flow: &Flow, stored: &Stored, new: &TaskRun) {
+    let container = match new.parent_id {
+        None => Some(&stored.execution.frame),
+        Some(id) => stored.task_runs.values().find(|run| run.id == id).and_then(|run| run.frame.as_ref()),
+    };
+    if is_main(flow, new) {
+        assert!(container.is_none_or(|frame| frame.phase == Phase::Main), "the main list was over: {new:?}");
+    }
+}
+
+fn is_main(flow: &Flow, run: &TaskRun) -> bool {
+    !matches!(flow.index[&run.task_id].list, ListKind::Errors | ListKind::Finally)
+}
+
 fn grows<T: PartialEq + std::fmt::Debug>(before: &[T], after: &[T]) {
     assert!(after.starts_with(before), "a history only grows: {before:?} became {after:?}");
 }
 
-/// Of the rows, once they are written: they are what is in memory.
-pub(super) fn stored(stored: &Stored, run: &Run) {
+/// Of the rows, once they are written: they are what is in memory, and counters agree with a full scan.
+pub(super) fn stored(flow: &Flow, stored: &Stored, run: &Run) {
     assert_eq!(stored.execution, run.execution, "every change of the execution is told");
     for task_run in run.task_runs() {
         assert_eq!(stored.task_runs.get(&task_run.seq), Some(task_run), "every change of a task run is told");
     }
+    if stored.execution.kill_requested {
+        return;
+    }
+    flags(flow, stored, None, &stored.execution.frame);
+    for container in stored.task_runs.values().filter(|run| !run.state.current().is_terminal()) {
+        if let Some(frame) = &container.frame {
+            flags(flow, stored, Some(container), frame);
+        }
+    }
+}
+
+fn flags(flow: &Flow, stored: &Stored, container: Option<&TaskRun>, frame: &Frame) {
+    let parent = container.map(|run| run.id);
+    let main = || stored.task_runs.values().filter(|run| run.parent_id == parent && is_main(flow, run));
+    let any = |state| main().any(|run| run.state.current() == state);
+    let name = container.map_or("the flow", |run| &run.task_id);
+    assert_eq!(frame.failed, any(State::Failed), "{name}");
+    assert_eq!(frame.warning, any(State::Warning), "{name}");
+    assert_eq!(frame.killed, any(State::Killed), "{name}");
+    let is_loop = main().any(|run| run.iteration.is_some());
+    let begun = main().filter(|run| !is_loop || flow.index[&run.task_id].position == 0).count();
+    assert_eq!(frame.started as usize, begun, "{name}");
 }
 
 /// Of the run itself.

@@ -16,11 +16,12 @@ impl InlineTasks for TestTasks {
         let text = |name: &str| -> Result<Option<String>, ExpressionError> {
             let value =
                 runnable.properties.get(name).map(|value: &Properties| value.render(&environment)).transpose()?;
-            Ok(value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            Ok(value.map(|value| windhover_flow::text_of(&value)))
         };
         let mut outcome = InlineOutcome::default();
         match task.type_name.rsplit('.').next() {
             Some("Log") => outcome.logs.push((Level::Info, text("message")?.unwrap_or_default())),
+            Some("Echo") => outcome.logs.push((Level::Info, text("format")?.unwrap_or_default())),
             Some("Return") => outcome.outputs = Some(serde_json::json!({ "value": text("format")? })),
             Some("OutputValues") => {
                 let values = runnable.properties.get("values").map(|values| values.render(&environment)).transpose()?;

@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use windhover_engine::{
     Effect, Env, Event, Execution, Fact, FactValue, Facts, FoundFlow, Job, JobResult, LogLine, Moment, NewExecution,
-    Run, Step, StepOutput, TaskRun, Timer, new_execution, step,
+    Run, Step, StepOutput, TaskRun, Timer, new_execution, open_timers, step,
 };
 use windhover_flow::Flow;
 use windhover_types::{Id, JsonMap, Label, Secret, State, Tenant, Timestamp};
@@ -160,7 +160,10 @@ impl Shell {
             let before = (run.execution.clone(), run.task_runs().filter(|r| r.is_open()).cloned().collect::<Vec<_>>());
             match step(&flow, &mut run, event.clone(), &facts, moment, &self.env) {
                 Step::Done(output) => {
-                    self.commit(id, &run, &output);
+                    if let Event::TimerFired { timer } = &event {
+                        self.timers.retain(|(owner, known, _)| (*owner, known) != (id, timer));
+                    }
+                    self.commit(&flow, id, &run, &output);
                     check::run(&flow, &run);
                     self.live.insert(id, run);
                     return output;
@@ -214,9 +217,9 @@ impl Shell {
         self.live.insert(id, run);
     }
 
-    fn commit(&mut self, id: Id, run: &Run, output: &StepOutput) {
+    fn commit(&mut self, flow: &Flow, id: Id, run: &Run, output: &StepOutput) {
         let stored = self.stored.get_mut(&id).expect("a stored execution");
-        check::commit(stored, run, output);
+        check::commit(flow, stored, run, output);
         if output.execution_changed {
             stored.execution = run.execution.clone();
         }
@@ -224,12 +227,18 @@ impl Shell {
             let task_run = run.task_run(*changed).expect("a changed task run is there");
             stored.task_runs.insert(task_run.seq, task_run.clone());
         }
-        check::stored(stored, run);
+        check::stored(flow, stored, run);
         if output.more {
             self.events.push_back((id, Event::Advance));
         }
         for effect in output.effects.clone() {
             self.act(id, effect);
+        }
+        let due = open_timers(flow, run, &self.env);
+        for (_, timer, at) in self.timers.iter().filter(|(owner, _, _)| *owner == id) {
+            let derived =
+                due.iter().find(|(known, _)| known == timer).unwrap_or_else(|| panic!("{timer:?} was left behind"));
+            assert!(derived.1.is_none_or(|derived| derived == *at), "{timer:?}");
         }
     }
 

@@ -62,7 +62,8 @@ fn add_eras(local: NaiveDateTime, eras: i64) -> Option<NaiveDateTime> {
         wanted if wanted == current => Some(local),
         0 | 1 => {
             let year = 1 - local.year();
-            let date = NaiveDate::from_ymd_opt(year, local.month(), local.day().min(days_in_month(year, local.month())))?;
+            let date =
+                NaiveDate::from_ymd_opt(year, local.month(), local.day().min(days_in_month(year, local.month())))?;
             Some(date.and_time(local.time()))
         }
         _ => None,

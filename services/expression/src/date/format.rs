@@ -89,7 +89,11 @@ impl Writer<'_> {
             self.local.second()
         );
         let seconds = self.offset.local_minus_utc();
-        if seconds == 0 { out.push_str("GMT") } else { out.push_str(&offset_form(self.offset, "", true, "+0000")) }
+        if seconds == 0 {
+            out.push_str("GMT")
+        } else {
+            out.push_str(&offset_form(self.offset, "", true, "+0000"))
+        }
         Ok(())
     }
 
@@ -246,7 +250,11 @@ impl Writer<'_> {
         let week = self.week_number(date.ordinal());
         let length = if date.leap_year() { 366 } else { 365 };
         if week == 0 {
-            let before = if chrono::NaiveDate::from_ymd_opt(date.year() - 1, 1, 1).is_some_and(|d| d.leap_year()) { 366 } else { 365 };
+            let before = if chrono::NaiveDate::from_ymd_opt(date.year() - 1, 1, 1).is_some_and(|d| d.leap_year()) {
+                366
+            } else {
+                365
+            };
             return (date.year() - 1, self.week_number(date.ordinal() + before));
         }
         // the first days of the next year may take this day into their first week
@@ -285,7 +293,11 @@ fn offset_form(offset: FixedOffset, separator: &str, always: bool, zero: &str) -
     }
     let sign = if seconds < 0 { '-' } else { '+' };
     let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
-    if always || minutes != 0 { format!("{sign}{hours:02}{separator}{minutes:02}") } else { format!("{sign}{hours:02}") }
+    if always || minutes != 0 {
+        format!("{sign}{hours:02}{separator}{minutes:02}")
+    } else {
+        format!("{sign}{hours:02}")
+    }
 }
 
 /// `GMT+1`, or `GMT+01:00` in full.

@@ -72,6 +72,10 @@ fn epoch(number: i64) -> Option<DateTime<Utc>> {
 
 /// The number of days of a month.
 fn days_in_month(year: i32, month: u32) -> u32 {
-    let next = if month == 12 { NaiveDate::from_ymd_opt(year.saturating_add(1), 1, 1) } else { NaiveDate::from_ymd_opt(year, month + 1, 1) };
+    let next = if month == 12 {
+        NaiveDate::from_ymd_opt(year.saturating_add(1), 1, 1)
+    } else {
+        NaiveDate::from_ymd_opt(year, month + 1, 1)
+    };
     next.and_then(|next| next.pred_opt()).map_or(31, |last| chrono::Datelike::day(&last))
 }

@@ -106,7 +106,8 @@ fn named(name: &str) -> Option<Named> {
         "iso_time" | "iso_offset_time" => join(vec![time(), offset()]),
         "iso_local_time" => join(vec![time()]),
         "iso_instant" => {
-            let clock = vec![Item::Field('H', 2), literal(":"), Item::Field('m', 2), Item::IsoSeconds, Item::GroupedFraction];
+            let clock =
+                vec![Item::Field('H', 2), literal(":"), Item::Field('m', 2), Item::IsoSeconds, Item::GroupedFraction];
             join(vec![date(), vec![literal("T")], clock, offset()])
         }
         "iso_ordinal_date" => join(vec![vec![Item::Field('u', 4), literal("-"), Item::Field('D', 3)], offset()]),

@@ -1,7 +1,7 @@
 //! Names of zones in English: `z` and `zzzz`.
 
 use chrono::{Offset, TimeZone};
-use chrono_tz::{OffsetName, OffsetComponents};
+use chrono_tz::{OffsetComponents, OffsetName};
 
 use super::Problem;
 use crate::value::{Zone, Zoned, offset_text};

@@ -30,7 +30,12 @@ impl Args {
 
 impl<'s> Frame<'s, '_> {
     /// Evaluates arguments and checks them against the declared names. Without declared names superfluous ones are ignored.
-    pub(super) fn arguments(&mut self, names: &[&str], any_number: bool, arguments: &'s Arguments) -> Result<Args, Fault> {
+    pub(super) fn arguments(
+        &mut self,
+        names: &[&str],
+        any_number: bool,
+        arguments: &'s Arguments,
+    ) -> Result<Args, Fault> {
         if arguments.positional.is_empty() && arguments.named.is_empty() {
             return Ok(Args::default());
         }

@@ -190,9 +190,9 @@ impl<'s> Frame<'s, '_> {
 
     fn operand(&mut self, operand: &'s Expr, operator: &str) -> Result<bool, Fault> {
         match self.eval(operand)? {
-            Value::Null => {
-                Err(Fault::engine(format!("null value used in {operator} operator and strict variables is set to true")))
-            }
+            Value::Null => Err(Fault::engine(format!(
+                "null value used in {operator} operator and strict variables is set to true"
+            ))),
             value => truth(&value, &format!("{operator} operator")),
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 
-use super::strings::{utf16_at, utf16_len, utf16_slice};
 use super::Session;
+use super::strings::{utf16_at, utf16_len, utf16_slice};
 use crate::error::Fault;
 use crate::filters::pattern;
 use crate::value::{Entry, Set, Value, strictly_equal};
@@ -186,7 +186,8 @@ fn numbered_member(session: &Session<'_>, text: &str, name: &str, args: &[Value]
     let numbers: Option<Vec<i32>> =
         args.iter().map(|arg| if let Value::Int(number) = arg { Some(*number) } else { None }).collect();
     let Some(numbers) = numbers else { return Ok(None) };
-    let out_of_bounds = || Fault::host("java.lang.StringIndexOutOfBoundsException: the position is outside of the text");
+    let out_of_bounds =
+        || Fault::host("java.lang.StringIndexOutOfBoundsException: the position is outside of the text");
     let place = |number: i32| usize::try_from(number).map_err(|_| out_of_bounds());
     let size = utf16_len(text);
     match (name, numbers.as_slice()) {
@@ -196,7 +197,11 @@ fn numbered_member(session: &Session<'_>, text: &str, name: &str, args: &[Value]
         }
         ("substring", [from, to]) => {
             let (from, to) = (place(*from)?, place(*to)?);
-            if from > to || to > size { Err(out_of_bounds()) } else { Ok(Some(Value::text(utf16_slice(text, from, to)))) }
+            if from > to || to > size {
+                Err(out_of_bounds())
+            } else {
+                Ok(Some(Value::text(utf16_slice(text, from, to))))
+            }
         }
         ("charAt", [at]) => utf16_at(text, place(*at)?).map(|c| Some(Value::Char(c))).ok_or_else(out_of_bounds),
         ("repeat", [count]) => {
@@ -304,7 +309,18 @@ fn time_member(local: NaiveDateTime, name: &str) -> Option<Value> {
 fn date_member(date: NaiveDate, name: &str) -> Option<Value> {
     const DAYS: [&str; 7] = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
     const MONTHS: [&str; 12] = [
-        "JANUARY", "FEBRUARY", "MARCH", "APRIL", "MAY", "JUNE", "JULY", "AUGUST", "SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER",
+        "JANUARY",
+        "FEBRUARY",
+        "MARCH",
+        "APRIL",
+        "MAY",
+        "JUNE",
+        "JULY",
+        "AUGUST",
+        "SEPTEMBER",
+        "OCTOBER",
+        "NOVEMBER",
+        "DECEMBER",
     ];
     match property(name).as_str() {
         "year" => Some(Value::Int(date.year())),

@@ -1,7 +1,7 @@
 //! Evaluation: entry points and what one evaluation shares.
 
-mod arithmetic;
 mod arguments;
+mod arithmetic;
 mod expression;
 mod frame;
 mod members;
@@ -137,7 +137,11 @@ fn repeat(mut text: String, session: &Session<'_>, inherited: &[frame::Binding])
 }
 
 /// One pass, raw sections back in place with their tags.
-fn once(template: &Template, session: &Session<'_>, inherited: Vec<frame::Binding>) -> Result<Rendered, ExpressionError> {
+fn once(
+    template: &Template,
+    session: &Session<'_>,
+    inherited: Vec<frame::Binding>,
+) -> Result<Rendered, ExpressionError> {
     if template.is_constant() {
         return Ok(Rendered { text: template.source().to_owned(), only_null: false });
     }

@@ -73,7 +73,10 @@ impl<'s> Frame<'s, '_> {
             if cause.is_final() {
                 return cause;
             }
-            Fault::Engine { message: format!("Wrong operand(s) type in conditional expression: {}", cause.summary()), at }
+            Fault::Engine {
+                message: format!("Wrong operand(s) type in conditional expression: {}", cause.summary()),
+                at,
+            }
         })
     }
 

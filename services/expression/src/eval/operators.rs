@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::arithmetic::{self, as_f64};
 use super::Session;
+use super::arithmetic::{self, as_f64};
 use crate::error::Fault;
 use crate::syntax::ast::BinaryOp;
 use crate::value::{List, Set, Value, strictly_equal};
@@ -186,7 +186,12 @@ pub(super) fn is_in(session: &Session<'_>, left: &Value, right: &Value) -> Resul
 }
 
 /// `a..b` and `range` (section 15.1).
-pub(crate) fn range(session: &Session<'_>, start: &Value, end: &Value, increment: Option<&Value>) -> Result<Value, Fault> {
+pub(crate) fn range(
+    session: &Session<'_>,
+    start: &Value,
+    end: &Value,
+    increment: Option<&Value>,
+) -> Result<Value, Fault> {
     let step = match increment {
         None => 1,
         Some(value) => arithmetic::truncated(value)
@@ -206,7 +211,8 @@ pub(crate) fn range(session: &Session<'_>, start: &Value, end: &Value, increment
     let (Some(start), Some(end)) = (letter(start), letter(end)) else {
         return Err(Fault::engine("Arguments of range function must be of type Number or String with a length of 1"));
     };
-    let letters = steps(session, start, end, step)?.into_iter().filter_map(|code| char::from_u32(u32::try_from(code).ok()?));
+    let letters =
+        steps(session, start, end, step)?.into_iter().filter_map(|code| char::from_u32(u32::try_from(code).ok()?));
     Ok(Value::list(letters.map(Value::Char).collect()))
 }
 

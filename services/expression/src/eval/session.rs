@@ -72,7 +72,9 @@ impl<'a> Session<'a> {
 
     /// A variable of the run, fetched once.
     pub(crate) fn root(&self, name: &Arc<str>) -> Result<Option<Value>, Fault> {
-        if let Some((_, value)) = self.roots.borrow().iter().find(|(known, _)| Arc::ptr_eq(known, name) || **known == **name) {
+        if let Some((_, value)) =
+            self.roots.borrow().iter().find(|(known, _)| Arc::ptr_eq(known, name) || **known == **name)
+        {
             return Ok(value.clone());
         }
         let value = match self.environment.variables.root(name)? {
@@ -125,7 +127,9 @@ impl<'a> Session<'a> {
                 let entries = map.iter().map(|(key, value)| Ok((key.clone(), self.import_nested(value, depth)?)));
                 Value::Map(entries.collect::<Result<_, Fault>>()?)
             }
-            Value::Entry(entry) => Value::Entry(Entry::new(entry.key().clone(), self.import_nested(entry.value(), depth)?)),
+            Value::Entry(entry) => {
+                Value::Entry(Entry::new(entry.key().clone(), self.import_nested(entry.value(), depth)?))
+            }
             other => other.clone(),
         })
     }

@@ -24,11 +24,14 @@ fn edge(input: &Value, filter: &str, pick: fn(&[Value]) -> Option<&Value>, lette
         return Ok(pick(&items).cloned().unwrap_or(Value::Null));
     }
     let Some(text) = input.as_text() else {
-        return Err(Fault::host(format!("java.lang.ClassCastException: {} has no {filter} element", input.class_name())));
+        return Err(Fault::host(format!(
+            "java.lang.ClassCastException: {} has no {filter} element",
+            input.class_name()
+        )));
     };
-    letter(text)
-        .map(Value::Char)
-        .ok_or_else(|| Fault::host(format!("java.lang.StringIndexOutOfBoundsException: an empty text has no {filter} character")))
+    letter(text).map(Value::Char).ok_or_else(|| {
+        Fault::host(format!("java.lang.StringIndexOutOfBoundsException: an empty text has no {filter} character"))
+    })
 }
 
 pub(super) fn first(_: &Session<'_>, input: Value, _: &Args) -> Answer {
@@ -176,7 +179,9 @@ fn position(args: &Args, index: usize, name: &str) -> Result<Option<i64>, Fault>
         None => Ok(None),
         Some(value) => match crate::eval::as_f64(value) {
             Some(number) => Ok(Some(number as i64)),
-            None => Err(Fault::engine(format!("Argument {name} must be a number. Actual type: {}", value.class_name()))),
+            None => {
+                Err(Fault::engine(format!("Argument {name} must be a number. Actual type: {}", value.class_name())))
+            }
         },
     }
 }
@@ -348,7 +353,9 @@ pub(super) fn keys(session: &Session<'_>, input: Value, _: &Args) -> Answer {
         )));
     };
     session.meter.elements(size)?;
-    Ok(Value::List(List::read_only((0..size).map(|index| Value::Int(i32::try_from(index).unwrap_or(i32::MAX))).collect())))
+    Ok(Value::List(List::read_only(
+        (0..size).map(|index| Value::Int(i32::try_from(index).unwrap_or(i32::MAX))).collect(),
+    )))
 }
 
 pub(super) fn values(session: &Session<'_>, input: Value, _: &Args) -> Answer {

@@ -1,7 +1,7 @@
 //! Data formats (expression reference, section 12.4).
 
-use crate::error::Fault;
 use super::text_argument;
+use crate::error::Fault;
 use crate::eval::{Args, Session};
 use crate::jq::{self, JqError};
 use crate::value::Value;

@@ -95,7 +95,8 @@ pub(super) fn url_decode(session: &Session<'_>, input: Value, _: &Args) -> Answe
         match byte {
             b'+' => out.push(b' '),
             b'%' => {
-                let digits = [bytes.next(), bytes.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
+                let digits =
+                    [bytes.next(), bytes.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
                 let [Some(high), Some(low)] = digits else {
                     return Err(Fault::host(
                         "java.lang.IllegalArgumentException: URLDecoder: Illegal hex characters in escape (%) pattern",

@@ -14,7 +14,6 @@ use crate::error::Fault;
 use crate::eval::{Args, Session};
 use crate::value::Value;
 
-
 type Run = fn(&Session<'_>, Value, &Args) -> Result<Value, Fault>;
 
 #[derive(Debug)]
@@ -107,7 +106,10 @@ pub(crate) use text::slugify;
 /// The text of an input that has to be one.
 fn text_input(input: &Value, filter: &str) -> Result<Arc<str>, Fault> {
     input.as_text().cloned().ok_or_else(|| {
-        Fault::host(format!("java.lang.ClassCastException: the '{filter}' filter needs a text, not {}", input.class_name()))
+        Fault::host(format!(
+            "java.lang.ClassCastException: the '{filter}' filter needs a text, not {}",
+            input.class_name()
+        ))
     })
 }
 

@@ -87,7 +87,11 @@ fn translate(pattern: &str) -> String {
                     ('h', false) => out.push_str("[ \\t\\xA0]"),
                     ('R', false) => out.push_str("(?:\\r\\n|[\\n\\x0B\\f\\r])"),
                     ('Z', false) => out.push_str("\\n?\\z"),
-                    ('/' | '"' | '\'' | '#' | '-' | ',' | ':' | ';' | '=' | '@' | '%' | '!' | '<' | '>' | '_' | '~' | '`' | ' ', _) => {
+                    (
+                        '/' | '"' | '\'' | '#' | '-' | ',' | ':' | ';' | '=' | '@' | '%' | '!' | '<' | '>' | '_' | '~'
+                        | '`' | ' ',
+                        _,
+                    ) => {
                         out.push_str(&regex::escape(&class.to_string()));
                     }
                     (class, _) => {
@@ -135,7 +139,9 @@ fn each_match(
         return Ok(());
     }
     if text.len() > MAX_TEXT {
-        return Err(Fault::Limit(format!("Texts longer than {MAX_TEXT} bytes cannot be searched with a regular expression")));
+        return Err(Fault::Limit(format!(
+            "Texts longer than {MAX_TEXT} bytes cannot be searched with a regular expression"
+        )));
     }
     match compile(session, pattern)? {
         Compiled::Linear(linear) => {
@@ -150,7 +156,8 @@ fn each_match(
         Compiled::Backtracking(fancy) => {
             for captures in fancy.captures_iter(text) {
                 session.meter.steps(FANCY_COST)?;
-                let captures = captures.map_err(|cause| Fault::Limit(format!("The regular expression is too costly: {cause}")))?;
+                let captures =
+                    captures.map_err(|cause| Fault::Limit(format!("The regular expression is too costly: {cause}")))?;
                 let groups = captures.iter().map(|group| group.map(|group| (group.start(), group.end()))).collect();
                 if !found(Match { groups })? {
                     break;
@@ -251,7 +258,9 @@ fn expand(text: &str, found: &Match, replacement: &str, out: &mut String) -> Res
         match c {
             '\\' => match chars.next() {
                 Some(next) => out.push(next),
-                None => return Err(Fault::host("java.lang.IllegalArgumentException: character to be escaped is missing")),
+                None => {
+                    return Err(Fault::host("java.lang.IllegalArgumentException: character to be escaped is missing"));
+                }
             },
             '$' => {
                 let Some(mut group) = chars.next().and_then(|digit| digit.to_digit(10)) else {
@@ -281,7 +290,8 @@ fn expand(text: &str, found: &Match, replacement: &str, out: &mut String) -> Res
 pub(crate) fn replace_literal(session: &Session<'_>, text: &str, old: &str, new: &str) -> Result<String, Fault> {
     session.meter.steps(1 + text.len() as u64 / 16)?;
     let count = if old.is_empty() { text.chars().count() + 1 } else { text.matches(old).count() };
-    let length = text.len().saturating_sub(count.saturating_mul(old.len())).saturating_add(count.saturating_mul(new.len()));
+    let length =
+        text.len().saturating_sub(count.saturating_mul(old.len())).saturating_add(count.saturating_mul(new.len()));
     session.meter.text(length)?;
     Ok(text.replace(old, new))
 }

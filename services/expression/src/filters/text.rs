@@ -131,7 +131,12 @@ pub(super) fn abbreviate(session: &Session<'_>, input: Value, args: &Args) -> An
 }
 
 /// Applies a change to a scalar, or to all values at any depth of a list or map.
-fn change_deeply(session: &Session<'_>, value: &Value, how: &dyn Fn(&str) -> Result<String, Fault>, depth: u32) -> Answer {
+fn change_deeply(
+    session: &Session<'_>,
+    value: &Value,
+    how: &dyn Fn(&str) -> Result<String, Fault>,
+    depth: u32,
+) -> Answer {
     if depth > 100 {
         return Err(Fault::Limit("A value is nested too deeply".to_owned()));
     }
@@ -222,7 +227,9 @@ pub(super) fn split(session: &Session<'_>, input: Value, args: &Args) -> Answer 
         None => 0,
         Some(Value::Int(limit)) => i64::from(*limit),
         Some(Value::Long(limit)) => *limit,
-        Some(_) => return Err(Fault::host("java.lang.ClassCastException: the argument 'limit' has to be a whole number")),
+        Some(_) => {
+            return Err(Fault::host("java.lang.ClassCastException: the argument 'limit' has to be a whole number"));
+        }
     };
     pattern::split(session, &text, &delimiter, limit).map(Value::array)
 }
@@ -274,7 +281,9 @@ pub(super) fn substring_after_last(session: &Session<'_>, input: Value, args: &A
 
 fn edges(session: &Session<'_>, input: &Value, args: &Args, filter: &str, holds: fn(&str, &str) -> bool) -> Answer {
     let Some(value) = args.get(0).filter(|_| !input.is_null()) else {
-        return Err(Fault::host(format!("java.lang.NullPointerException: the '{filter}' filter needs an input and a value")));
+        return Err(Fault::host(format!(
+            "java.lang.NullPointerException: the '{filter}' filter needs an input and a value"
+        )));
     };
     let (text, value) = (text_form(session, input)?, text_form(session, value)?);
     Ok(Value::Bool(holds(&text, &value)))
@@ -323,7 +332,9 @@ fn indented(session: &Session<'_>, input: &Value, args: &Args, filter: &str, fir
         return Err(Fault::engine(format!("The '{filter}' filter expects an integer as argument 'amount'.")));
     };
     let Ok(amount) = usize::try_from(*amount) else {
-        return Err(Fault::engine(format!("The '{filter}' filter expects a positive integer >=0 as argument 'amount'.")));
+        return Err(Fault::engine(format!(
+            "The '{filter}' filter expects a positive integer >=0 as argument 'amount'."
+        )));
     };
     let prefix = text_argument(args, 1, filter)?.unwrap_or_else(|| Arc::from(" "));
     let text = text_form(session, input)?;
@@ -332,6 +343,9 @@ fn indented(session: &Session<'_>, input: &Value, args: &Args, filter: &str, fir
     }
     let kind = line_break(&text);
     let lines = text.matches(kind).count() + usize::from(first_line);
+    if lines == 0 {
+        return Ok(Value::Text(text));
+    }
     let width = prefix.len().saturating_mul(amount);
     session.meter.text(text.len().saturating_add(lines.saturating_mul(width.saturating_add(2))))?;
     let step = format!("{kind}{}", prefix.repeat(amount));

@@ -6,8 +6,8 @@ use aes_gcm::aes::Aes192;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, Nonce};
 use base64::Engine;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha2::{Digest, Sha256};
 
 use crate::error::Fault;
@@ -20,8 +20,10 @@ type Answer = Result<Value, Fault>;
 const NONCE: usize = 12;
 
 /// Java's decoder does not insist on padding.
-const LENIENT: GeneralPurpose =
-    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     LENIENT.decode(text).ok()
@@ -34,7 +36,9 @@ fn source(args: &Args, function: &str, argument: &str) -> Result<Option<std::syn
         Some(Value::Null) => Ok(None),
         Some(value) => match value.as_text() {
             Some(text) => Ok(Some(std::sync::Arc::clone(text))),
-            None => Err(Fault::engine(format!("The '{function}' function expects an argument '{argument}' with type string."))),
+            None => Err(Fault::engine(format!(
+                "The '{function}' function expects an argument '{argument}' with type string."
+            ))),
         },
     }
 }
@@ -58,7 +62,9 @@ pub(super) fn from_ion(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {
         None => false,
         Some(Value::Bool(all)) => *all,
         Some(_) => {
-            return Err(Fault::engine("The 'fromIon' function expects an optional argument 'allRows' with type boolean."));
+            return Err(Fault::engine(
+                "The 'fromIon' function expects an optional argument 'allRows' with type boolean.",
+            ));
         }
     };
     frame.session.meter.elements(text.len() / 2)?;

@@ -21,7 +21,9 @@ pub(super) fn parent(_: &mut Frame<'_, '_>, _: &Args) -> Answer {
 
 pub(super) fn i18n(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {
     let bundle = frame.session.printer().plain_text(args.get(0).unwrap_or(&Value::Null))?;
-    Err(Fault::host(format!("java.util.MissingResourceException: Can't find bundle for base name {bundle}, locale en_US")))
+    Err(Fault::host(format!(
+        "java.util.MissingResourceException: Can't find bundle for base name {bundle}, locale en_US"
+    )))
 }
 
 pub(super) fn range(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {

@@ -104,7 +104,10 @@ fn resolve(frame: &Frame<'_, '_>, args: &Args, function: &str, with_version: boo
     let text = match path {
         Value::Text(text) | Value::Markup(text) | Value::Uri(text) => text.to_string(),
         other => {
-            return Err(Fault::engine(format!("Unable to read the file {}", frame.session.printer().plain_text(other)?)));
+            return Err(Fault::engine(format!(
+                "Unable to read the file {}",
+                frame.session.printer().plain_text(other)?
+            )));
         }
     };
     let argument = match args.get(1) {

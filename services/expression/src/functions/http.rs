@@ -111,7 +111,8 @@ fn parsed(frame: &Frame<'_, '_>, answer: &HttpAnswer) -> Answer {
     frame.session.meter.elements(answer.body.len() / 4)?;
     let media_type = answer.content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if media_type.contains("yaml") {
-        return crate::yaml::parse(frame.session, &answer.body).map_err(|error| Fault::engine(format!("Invalid yaml: {error}")));
+        return crate::yaml::parse(frame.session, &answer.body)
+            .map_err(|error| Fault::engine(format!("Invalid yaml: {error}")));
     }
     match json::parse_exactly(&answer.body) {
         Ok(value) => Ok(value),

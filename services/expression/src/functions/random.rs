@@ -83,7 +83,9 @@ pub(super) fn nano_id(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {
         None => 21,
         Some(Value::Int(length)) => i64::from(*length),
         Some(Value::Long(length)) => *length,
-        Some(_) => return Err(Fault::host("java.lang.ClassCastException: the argument 'length' has to be a whole number")),
+        Some(_) => {
+            return Err(Fault::host("java.lang.ClassCastException: the argument 'length' has to be a whole number"));
+        }
     };
     if length > MAX_NANO_ID {
         return Err(Fault::engine(format!("The 'nanoId()' function field 'length' must be lower than: {MAX_NANO_ID}")));

@@ -11,7 +11,9 @@ pub(super) fn render(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {
         None => true,
         Some(Value::Bool(recursive)) => *recursive,
         Some(_) => {
-            return Err(Fault::engine("The 'render' function expects an optional argument 'recursive' with type boolean."));
+            return Err(Fault::engine(
+                "The 'render' function expects an optional argument 'recursive' with type boolean.",
+            ));
         }
     };
     rendered(frame, args, recursive, "render")

@@ -21,7 +21,9 @@ pub(super) fn kv(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {
     let must_exist = match args.get(2) {
         None => true,
         Some(Value::Bool(must_exist)) => *must_exist,
-        Some(_) => return Err(Fault::host("java.lang.ClassCastException: the argument 'errorOnMissing' has to be a boolean")),
+        Some(_) => {
+            return Err(Fault::host("java.lang.ClassCastException: the argument 'errorOnMissing' has to be a boolean"));
+        }
     };
     if !is_key(&key) {
         return Err(Fault::engine(

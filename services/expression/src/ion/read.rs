@@ -220,7 +220,8 @@ fn timestamp(text: &str) -> Option<Value> {
     }
     let offset_at = time.find(['Z', '+', '-'])?;
     let (clock, offset) = time.split_at(offset_at);
-    let clock = NaiveTime::parse_from_str(clock, "%H:%M:%S%.f").or_else(|_| NaiveTime::parse_from_str(clock, "%H:%M")).ok()?;
+    let clock =
+        NaiveTime::parse_from_str(clock, "%H:%M:%S%.f").or_else(|_| NaiveTime::parse_from_str(clock, "%H:%M")).ok()?;
     let local = date.and_time(clock);
     let zone = if matches!(offset, "Z" | "-00:00") { None } else { Some(offset.parse::<Zone>().ok()?) };
     let offset = match zone {

@@ -74,7 +74,11 @@ impl Writer<'_, '_> {
                 self.out.push(',');
             }
             let key = self.session.printer().plain_text(key)?;
-            if is_identifier(&key) { self.out.push_str(&key) } else { quoted(&key, '\'', &mut self.out) }
+            if is_identifier(&key) {
+                self.out.push_str(&key)
+            } else {
+                quoted(&key, '\'', &mut self.out)
+            }
             self.out.push(':');
             self.value(value, depth + 1)?;
         }

@@ -62,9 +62,11 @@ pub(super) enum Op {
 pub(super) enum Pattern {
     Variable(Arc<str>),
     List(Vec<Pattern>),
-    /// Keys with what they bind; a key that is a variable binds itself too.
-    Object(Vec<(Option<Arc<str>>, Ast, Option<Pattern>)>),
+    Object(Vec<FieldPattern>),
 }
+
+/// A key with what it binds; a key that is a variable binds itself too.
+pub(super) type FieldPattern = (Option<Arc<str>>, Ast, Option<Pattern>);
 
 #[derive(Debug)]
 pub(super) struct Definition {

@@ -66,7 +66,7 @@ def test($val): if ($val | type) == "array" then test($val[0]; $val[1]) else tes
 def capture($val): match($val) | [.captures | .[] | select(.name != null) | {key: .name, value: .string}] | from_entries;
 def capture($re; $flags): match($re; $flags) | [.captures | .[] | select(.name != null) | {key: .name, value: .string}] | from_entries;
 def scan($re): match($re; "g") | if (.captures | length) > 0 then [.captures | .[] | .string] else .string end;
-def split($re; $flags): . as $s | [foreach (match($re; $flags + "g") | [.offset, .length], null) as $m ([0, null];
+def split($re; $flags): . as $s | [foreach ((match($re; $flags + "g") | [.offset, .length]), null) as $m ([0, null];
     if $m == null then [.[0], $s[.[0]:]] else [$m[0] + $m[1], $s[.[0]:$m[0]]] end; .[1])];
 def splits($re; $flags): split($re; $flags) | .[];
 def splits($re): splits($re; null);

@@ -60,8 +60,8 @@ pub(super) fn to_value(json: &Json) -> Value {
         Json::Number(number) => number.clone(),
         Json::Text(text) => Value::Text(Arc::clone(text)),
         Json::List(node) => Value::list(node.content.iter().map(to_value).collect()),
-        Json::Object(node) => {
-            Value::Map(node.content.iter().map(|(key, value)| (Value::Text(Arc::clone(key)), to_value(value))).collect())
-        }
+        Json::Object(node) => Value::Map(
+            node.content.iter().map(|(key, value)| (Value::Text(Arc::clone(key)), to_value(value))).collect(),
+        ),
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::ast::{Ast, Definition, Pattern};
+use super::ast::{Ast, Definition};
 use super::value::{Fields, Json};
 use super::{formats, native, ops, strings};
 use crate::error::Fault;
@@ -118,7 +118,9 @@ impl<'a, 's> Interpreter<'a, 's> {
             Ast::RecurseAll => self.recurse_all(input, emit),
             Ast::List(inner) => emit(self.collected(inner.as_deref(), env, input)?),
             Ast::Object(entries) => self.object(entries, env, &input, Fields::default(), emit),
-            Ast::Interpolation(format, parts) => self.interpolation(format.as_deref(), parts, env, &input, String::new(), emit),
+            Ast::Interpolation(format, parts) => {
+                self.interpolation(format.as_deref(), parts, env, &input, String::new(), emit)
+            }
             Ast::Format(name) => emit(formats::apply(self.session, name, &input)?),
             Ast::Negate(term) => self.eval(term, env, input, &mut |value| match value.number() {
                 Some(number) if value.integer().is_none() => emit(Json::computed(-number)),
@@ -141,13 +143,13 @@ impl<'a, 's> Interpreter<'a, 's> {
                 },
                 emit,
             ),
-            Ast::Reduce(source, pattern, start, update) => self.reduce(source, pattern, start, update, env, input, emit),
+            Ast::Reduce(source, pattern, start, update) => {
+                self.reduce(source, pattern, start, update, env, input, emit)
+            }
             Ast::Foreach(source, pattern, start, update, extract) => {
                 self.foreach(source, pattern, start, update, extract.as_deref(), env, input, emit)
             }
-            Ast::Define(definition, body) => {
-                self.eval(body, &extend(env, Binding::Function(definition)), input, emit)
-            }
+            Ast::Define(definition, body) => self.eval(body, &extend(env, Binding::Function(definition)), input, emit),
             Ast::Bind(source, pattern, body) => self.eval(source, env, input.clone(), &mut |value| {
                 self.bind(pattern, &value, env, &input, &mut |env| self.eval(body, env, input.clone(), emit))
             }),
@@ -254,7 +256,8 @@ impl<'a, 's> Interpreter<'a, 's> {
         input: &Json,
         body: &mut dyn FnMut(&Env<'p>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        let (Some((parameter, parameters)), Some((argument, arguments))) = (parameters.split_first(), arguments.split_first())
+        let (Some((parameter, parameters)), Some((argument, arguments))) =
+            (parameters.split_first(), arguments.split_first())
         else {
             return body(&own);
         };
@@ -277,7 +280,14 @@ impl<'a, 's> Interpreter<'a, 's> {
         })
     }
 
-    fn slice<'p>(&self, term: &'p Ast, ends: [Option<&'p Ast>; 2], env: &Env<'p>, input: Json, emit: Emit<'_>) -> Result<(), Stop> {
+    fn slice<'p>(
+        &self,
+        term: &'p Ast,
+        ends: [Option<&'p Ast>; 2],
+        env: &Env<'p>,
+        input: Json,
+        emit: Emit<'_>,
+    ) -> Result<(), Stop> {
         self.eval(term, env, input.clone(), &mut |value| {
             self.optional(ends[1], env, &input, &mut |to| {
                 self.optional(ends[0], env, &input, &mut |from| emit(ops::slice(self.session, &value, &from, &to)?))
@@ -286,7 +296,13 @@ impl<'a, 's> Interpreter<'a, 's> {
     }
 
     /// The values of a term, or null if there is none.
-    pub(super) fn optional<'p>(&self, term: Option<&'p Ast>, env: &Env<'p>, input: &Json, emit: Emit<'_>) -> Result<(), Stop> {
+    pub(super) fn optional<'p>(
+        &self,
+        term: Option<&'p Ast>,
+        env: &Env<'p>,
+        input: &Json,
+        emit: Emit<'_>,
+    ) -> Result<(), Stop> {
         match term {
             Some(term) => self.eval(term, env, input.clone(), emit),
             None => emit(Json::Null),
@@ -325,7 +341,14 @@ impl<'a, 's> Interpreter<'a, 's> {
         }
     }
 
-    fn object<'p>(&self, entries: &'p [(Ast, Ast)], env: &Env<'p>, input: &Json, built: Fields, emit: Emit<'_>) -> Result<(), Stop> {
+    fn object<'p>(
+        &self,
+        entries: &'p [(Ast, Ast)],
+        env: &Env<'p>,
+        input: &Json,
+        built: Fields,
+        emit: Emit<'_>,
+    ) -> Result<(), Stop> {
         let Some(((key, value), rest)) = entries.split_first() else { return emit(Json::object(built)?) };
         self.eval(key, env, input.clone(), &mut |key| {
             let Json::Text(key) = key else {
@@ -367,7 +390,15 @@ impl<'a, 's> Interpreter<'a, 's> {
     }
 
     /// `and` stops at false, `or` at true.
-    fn logic<'p>(&self, left: &'p Ast, right: &'p Ast, env: &Env<'p>, input: Json, stop: bool, emit: Emit<'_>) -> Result<(), Stop> {
+    fn logic<'p>(
+        &self,
+        left: &'p Ast,
+        right: &'p Ast,
+        env: &Env<'p>,
+        input: Json,
+        stop: bool,
+        emit: Emit<'_>,
+    ) -> Result<(), Stop> {
         self.eval(left, env, input.clone(), &mut |value| {
             if value.is_true() == stop {
                 return emit(Json::Bool(stop));
@@ -376,7 +407,14 @@ impl<'a, 's> Interpreter<'a, 's> {
         })
     }
 
-    fn alternative<'p>(&self, left: &'p Ast, right: &'p Ast, env: &Env<'p>, input: Json, emit: Emit<'_>) -> Result<(), Stop> {
+    fn alternative<'p>(
+        &self,
+        left: &'p Ast,
+        right: &'p Ast,
+        env: &Env<'p>,
+        input: Json,
+        emit: Emit<'_>,
+    ) -> Result<(), Stop> {
         let mut any = false;
         let mut later = None;
         let outcome = self.eval(left, env, input.clone(), &mut |value| {
@@ -440,117 +478,5 @@ impl<'a, 's> Interpreter<'a, 's> {
             (Err(Stop::Error(failure)), _) => handler(failure, emit),
             (other, _) => other,
         }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn reduce<'p>(
-        &self,
-        source: &'p Ast,
-        pattern: &'p Pattern,
-        start: &'p Ast,
-        update: &'p Ast,
-        env: &Env<'p>,
-        input: Json,
-        emit: Emit<'_>,
-    ) -> Result<(), Stop> {
-        self.eval(start, env, input.clone(), &mut |start| {
-            let mut state = Some(start);
-            self.eval(source, env, input.clone(), &mut |value| {
-                self.bind(pattern, &value, env, &input, &mut |env| {
-                    let mut last = None;
-                    let current = state.take().unwrap_or(Json::Null);
-                    self.eval(update, env, current, &mut |value| {
-                        last = Some(value);
-                        Ok(())
-                    })?;
-                    state = last;
-                    Ok(())
-                })
-            })?;
-            emit(state.unwrap_or(Json::Null))
-        })
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn foreach<'p>(
-        &self,
-        source: &'p Ast,
-        pattern: &'p Pattern,
-        start: &'p Ast,
-        update: &'p Ast,
-        extract: Option<&'p Ast>,
-        env: &Env<'p>,
-        input: Json,
-        emit: Emit<'_>,
-    ) -> Result<(), Stop> {
-        self.eval(start, env, input.clone(), &mut |start| {
-            let mut state = start;
-            self.eval(source, env, input.clone(), &mut |value| {
-                self.bind(pattern, &value, env, &input, &mut |env| {
-                    let current = state.clone();
-                    self.eval(update, env, current, &mut |value| {
-                        state = value.clone();
-                        match extract {
-                            Some(extract) => self.eval(extract, env, value, emit),
-                            None => emit(value),
-                        }
-                    })
-                })
-            })
-        })
-    }
-
-    /// Binds the variables of a pattern to the parts of a value.
-    pub(super) fn bind<'p>(
-        &self,
-        pattern: &'p Pattern,
-        value: &Json,
-        env: &Env<'p>,
-        input: &Json,
-        body: &mut dyn FnMut(&Env<'p>) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        self.deeper(|| match pattern {
-            Pattern::Variable(name) => body(&extend(env, Binding::Variable(Arc::clone(name), value.clone()))),
-            Pattern::List(items) => self.bind_list(items, 0, value, env, input, body),
-            Pattern::Object(entries) => self.bind_object(entries, value, env, input, body),
-        })
-    }
-
-    fn bind_list<'p>(
-        &self,
-        items: &'p [Pattern],
-        index: i64,
-        value: &Json,
-        env: &Env<'p>,
-        input: &Json,
-        body: &mut dyn FnMut(&Env<'p>) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        let Some((first, rest)) = items.split_first() else { return body(env) };
-        let part = ops::index(value, &Json::whole(index))?;
-        self.bind(first, &part, env, input, &mut |env| self.bind_list(rest, index + 1, value, env, input, body))
-    }
-
-    fn bind_object<'p>(
-        &self,
-        entries: &'p [(Option<Arc<str>>, Ast, Option<Pattern>)],
-        value: &Json,
-        env: &Env<'p>,
-        input: &Json,
-        body: &mut dyn FnMut(&Env<'p>) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        let Some(((bound, key, pattern), rest)) = entries.split_first() else { return body(env) };
-        self.eval(key, env, input.clone(), &mut |key| {
-            let part = ops::index(value, &key)?;
-            let env = match bound {
-                Some(name) => extend(env, Binding::Variable(Arc::clone(name), part.clone())),
-                None => env.clone(),
-            };
-            match pattern {
-                Some(pattern) => {
-                    self.bind(pattern, &part, &env, input, &mut |env| self.bind_object(rest, value, env, input, body))
-                }
-                None => self.bind_object(rest, value, &env, input, body),
-            }
-        })
     }
 }

@@ -53,7 +53,9 @@ fn row(session: &Session<'_>, items: &[Json], separator: &str, cell: Cell) -> Re
 
 fn scalar(session: &Session<'_>, value: &Json, format: &str) -> Result<String, Stop> {
     match value {
-        Json::List(_) | Json::Object(_) => error(format!("{} is not valid in a {format} row", strings::describe(value))),
+        Json::List(_) | Json::Object(_) => {
+            error(format!("{} is not valid in a {format} row", strings::describe(value)))
+        }
         Json::Null => Ok(String::new()),
         other => strings::to_text(session, other),
     }

@@ -5,11 +5,15 @@
 //! exhausts the stack.
 
 mod ast;
+mod bind;
 mod builtins;
+mod collections;
 mod convert;
 mod eval;
 mod formats;
+mod forms;
 mod lexer;
+mod loops;
 mod native;
 mod ops;
 mod parser;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::ast::Ast;
+use super::collections::{contains, extreme, flattened, grouped, indices, sorted, unique};
 use super::eval::{Emit, Env, Interpreter, Stop, error};
+use super::loops::{limited, limited_places, range, recurse, repeated, until};
 use super::paths::{EmitPlace, Place};
 use super::value::{Fields, Json};
 use super::{ops, regex, strings};
@@ -51,8 +53,12 @@ fn plain(name: &str) -> Option<Plain> {
             let pairs = items(input, "sorted")?.into_iter().map(|item| (item.clone(), item)).collect();
             unique(jq, pairs)
         },
-        "min" => |jq, input| extreme(jq, items(input, "iterated over")?.into_iter().map(|i| (i.clone(), i)).collect(), false),
-        "max" => |jq, input| extreme(jq, items(input, "iterated over")?.into_iter().map(|i| (i.clone(), i)).collect(), true),
+        "min" => {
+            |jq, input| extreme(jq, items(input, "iterated over")?.into_iter().map(|i| (i.clone(), i)).collect(), false)
+        }
+        "max" => {
+            |jq, input| extreme(jq, items(input, "iterated over")?.into_iter().map(|i| (i.clone(), i)).collect(), true)
+        }
         "reverse" => |_, input| match input {
             Json::Text(text) => Ok(Json::text(text.chars().rev().collect::<String>())),
             Json::Null => Json::list(Vec::new()),
@@ -138,11 +144,18 @@ fn with_value(name: &str) -> Option<WithValue> {
             other => other,
         },
         "delpaths" => |jq, input, paths| {
-            let paths = items(paths, "used as paths")?.iter().map(|path| items(path, "used as a path")).collect::<Result<_, _>>()?;
+            let paths = items(paths, "used as paths")?
+                .iter()
+                .map(|path| items(path, "used as a path"))
+                .collect::<Result<_, _>>()?;
             ops::delete_paths(jq.session, input, paths)
         },
-        "startswith" => |_, input, part| texts(input, part, "startswith").map(|(text, part)| Json::Bool(text.starts_with(part))),
-        "endswith" => |_, input, part| texts(input, part, "endswith").map(|(text, part)| Json::Bool(text.ends_with(part))),
+        "startswith" => {
+            |_, input, part| texts(input, part, "startswith").map(|(text, part)| Json::Bool(text.starts_with(part)))
+        }
+        "endswith" => {
+            |_, input, part| texts(input, part, "endswith").map(|(text, part)| Json::Bool(text.ends_with(part)))
+        }
         "ltrimstr" => |_, input, part| match (input, part) {
             (Json::Text(text), Json::Text(part)) => Ok(Json::text(text.strip_prefix(&**part).unwrap_or(text))),
             (input, _) => Ok(input.clone()),
@@ -181,7 +194,9 @@ pub(super) fn exists(name: &str, count: usize) -> bool {
     match count {
         0 => matches!(name, "empty" | "error" | "recurse" | "flatten") || plain(name).is_some() || math(name).is_some(),
         1 => {
-            matches!(name, "path" | "range" | "first" | "recurse") || with_value(name).is_some() || by_key(name).is_some()
+            matches!(name, "path" | "range" | "first" | "recurse")
+                || with_value(name).is_some()
+                || by_key(name).is_some()
         }
         2 => matches!(name, "range" | "limit" | "until" | "while" | "setpath" | "pow" | "atan2"),
         3 => matches!(name, "range" | "_match"),
@@ -210,7 +225,9 @@ pub(super) fn call<'p>(
         }),
         ("until", [condition, step]) => until(jq, condition, step, env, input, emit),
         ("while", [condition, step]) => repeated(jq, condition, step, env, input, emit),
-        ("range", [end]) => jq.eval(end, env, input, &mut |end| range(jq, &Json::whole(0), &end, &Json::whole(1), emit)),
+        ("range", [end]) => {
+            jq.eval(end, env, input, &mut |end| range(jq, &Json::whole(0), &end, &Json::whole(1), emit))
+        }
         ("range", [start, end]) => jq.eval(start, env, input.clone(), &mut |start| {
             jq.eval(end, env, input.clone(), &mut |end| range(jq, &start, &end, &Json::whole(1), emit))
         }),
@@ -305,108 +322,6 @@ pub(super) fn places<'p>(
     }
 }
 
-fn limited<'p>(jq: &Interpreter<'_, '_>, term: &'p Ast, count: i64, env: &Env<'p>, input: Json, emit: Emit<'_>) -> Result<(), Stop> {
-    let mut left = count;
-    if left <= 0 {
-        return Ok(());
-    }
-    let label = jq.fresh_label();
-    match jq.eval(term, env, input, &mut |value| {
-        left -= 1;
-        emit(value)?;
-        if left == 0 { Err(Stop::Break(label)) } else { Ok(()) }
-    }) {
-        Err(Stop::Break(found)) if found == label => Ok(()),
-        other => other,
-    }
-}
-
-fn limited_places<'p>(
-    jq: &Interpreter<'_, '_>,
-    term: &'p Ast,
-    count: i64,
-    env: &Env<'p>,
-    place: Place,
-    emit: EmitPlace<'_>,
-) -> Result<(), Stop> {
-    let mut left = count;
-    if left <= 0 {
-        return Ok(());
-    }
-    let label = jq.fresh_label();
-    match jq.places(term, env, place, &mut |place| {
-        left -= 1;
-        emit(place)?;
-        if left == 0 { Err(Stop::Break(label)) } else { Ok(()) }
-    }) {
-        Err(Stop::Break(found)) if found == label => Ok(()),
-        other => other,
-    }
-}
-
-/// The input, then all that the step makes of it, and so on, without recursion.
-fn recurse<'p>(jq: &Interpreter<'_, '_>, step: &'p Ast, env: &Env<'p>, input: Json, emit: Emit<'_>) -> Result<(), Stop> {
-    let mut pending = vec![input];
-    while let Some(value) = pending.pop() {
-        jq.session.meter.steps(1)?;
-        emit(value.clone())?;
-        pending.extend(jq.all(step, env, value)?.into_iter().rev());
-    }
-    Ok(())
-}
-
-fn until<'p>(
-    jq: &Interpreter<'_, '_>,
-    condition: &'p Ast,
-    step: &'p Ast,
-    env: &Env<'p>,
-    input: Json,
-    emit: Emit<'_>,
-) -> Result<(), Stop> {
-    let mut pending = vec![input];
-    while let Some(value) = pending.pop() {
-        jq.session.meter.steps(1)?;
-        if jq.all(condition, env, value.clone())?.first().is_some_and(Json::is_true) {
-            emit(value)?;
-        } else {
-            pending.extend(jq.all(step, env, value)?.into_iter().rev());
-        }
-    }
-    Ok(())
-}
-
-fn repeated<'p>(
-    jq: &Interpreter<'_, '_>,
-    condition: &'p Ast,
-    step: &'p Ast,
-    env: &Env<'p>,
-    input: Json,
-    emit: Emit<'_>,
-) -> Result<(), Stop> {
-    let mut pending = vec![input];
-    while let Some(value) = pending.pop() {
-        jq.session.meter.steps(1)?;
-        if jq.all(condition, env, value.clone())?.first().is_some_and(Json::is_true) {
-            emit(value.clone())?;
-            pending.extend(jq.all(step, env, value)?.into_iter().rev());
-        }
-    }
-    Ok(())
-}
-
-fn range(jq: &Interpreter<'_, '_>, start: &Json, end: &Json, step: &Json, emit: Emit<'_>) -> Result<(), Stop> {
-    let (Some(from), Some(to), Some(by)) = (start.number(), end.number(), step.number()) else {
-        return error("Range bounds must be numeric");
-    };
-    let mut current = from;
-    while by != 0.0 && if by > 0.0 { current < to } else { current > to } {
-        jq.session.meter.steps(1)?;
-        emit(Json::computed(current))?;
-        current += by;
-    }
-    Ok(())
-}
-
 fn items(value: &Json, what: &str) -> Result<Vec<Json>, Stop> {
     match value {
         Json::List(node) => Ok(node.content.clone()),
@@ -486,156 +401,4 @@ fn to_number(_: &Interpreter<'_, '_>, input: &Json) -> Answer {
         },
         other => error(format!("{} cannot be parsed as a number", strings::describe(other))),
     }
-}
-
-fn contains(jq: &Interpreter<'_, '_>, left: &Json, right: &Json) -> Result<bool, Stop> {
-    jq.session.meter.steps(1)?;
-    Ok(match (left, right) {
-        (Json::Object(a), Json::Object(b)) => {
-            for (key, wanted) in &b.content {
-                let Some(found) = a.content.get(key) else { return Ok(false) };
-                if !contains(jq, found, wanted)? {
-                    return Ok(false);
-                }
-            }
-            true
-        }
-        (Json::List(a), Json::List(b)) => {
-            for wanted in &b.content {
-                let mut found = false;
-                for item in &a.content {
-                    if std::mem::discriminant(item) == std::mem::discriminant(wanted) && contains(jq, item, wanted)? {
-                        found = true;
-                        break;
-                    }
-                }
-                if !found {
-                    return Ok(false);
-                }
-            }
-            true
-        }
-        (Json::Text(a), Json::Text(b)) => a.contains(&**b),
-        (a, b) if a.kind() == b.kind() => ops::compare(jq.session, a, b)?.is_eq(),
-        (a, b) => {
-            return error(format!(
-                "{} and {} cannot have their containment checked",
-                strings::describe(a),
-                strings::describe(b)
-            ));
-        }
-    })
-}
-
-fn sorted(jq: &Interpreter<'_, '_>, mut pairs: Vec<(Json, Json)>) -> Answer {
-    ops::sort_pairs(jq.session, &mut pairs)?;
-    Json::list(pairs.into_iter().map(|(_, item)| item).collect())
-}
-
-/// Runs of items with equal keys, in the order of the keys.
-fn groups(jq: &Interpreter<'_, '_>, mut pairs: Vec<(Json, Json)>) -> Result<Vec<Vec<Json>>, Stop> {
-    ops::sort_pairs(jq.session, &mut pairs)?;
-    let mut groups: Vec<Vec<Json>> = Vec::new();
-    let mut last: Option<Json> = None;
-    for (key, item) in pairs {
-        let same = match &last {
-            Some(last) => ops::compare(jq.session, last, &key)?.is_eq(),
-            None => false,
-        };
-        match groups.last_mut() {
-            Some(group) if same => group.push(item),
-            _ => groups.push(vec![item]),
-        }
-        last = Some(key);
-    }
-    Ok(groups)
-}
-
-fn grouped(jq: &Interpreter<'_, '_>, pairs: Vec<(Json, Json)>) -> Answer {
-    Json::list(groups(jq, pairs)?.into_iter().map(Json::list).collect::<Result<_, _>>()?)
-}
-
-fn unique(jq: &Interpreter<'_, '_>, pairs: Vec<(Json, Json)>) -> Answer {
-    Json::list(groups(jq, pairs)?.into_iter().filter_map(|group| group.into_iter().next()).collect())
-}
-
-/// The item with the smallest or largest key; of equals the first smallest and the last largest.
-fn extreme(jq: &Interpreter<'_, '_>, pairs: Vec<(Json, Json)>, largest: bool) -> Answer {
-    let mut best: Option<(Json, Json)> = None;
-    for (key, item) in pairs {
-        let better = match &best {
-            None => true,
-            Some((known, _)) => {
-                let order = ops::compare(jq.session, &key, known)?;
-                if largest { order.is_ge() } else { order.is_lt() }
-            }
-        };
-        if better {
-            best = Some((key, item));
-        }
-    }
-    Ok(best.map_or(Json::Null, |(_, item)| item))
-}
-
-fn flattened(jq: &Interpreter<'_, '_>, input: &Json, depth: f64) -> Answer {
-    let mut flat = Vec::new();
-    flatten_into(jq, &ops::children(input)?, depth, &mut flat)?;
-    Json::list(flat)
-}
-
-fn flatten_into(jq: &Interpreter<'_, '_>, items: &[Json], depth: f64, flat: &mut Vec<Json>) -> Result<(), Stop> {
-    for item in items {
-        jq.session.meter.elements(1)?;
-        match item {
-            Json::List(node) if depth > 0.0 => flatten_into(jq, &node.content, depth - 1.0, flat)?,
-            other => flat.push(other.clone()),
-        }
-    }
-    Ok(())
-}
-
-/// Where a text, item or sublist occurs.
-fn indices(jq: &Interpreter<'_, '_>, input: &Json, wanted: &Json) -> Answer {
-    let mut places = Vec::new();
-    match (input, wanted) {
-        (Json::Null, _) => return Ok(Json::Null),
-        (Json::Text(_), Json::Text(part)) if part.is_empty() => return Ok(Json::Null),
-        (Json::Text(text), Json::Text(part)) => {
-            jq.session.meter.elements(text.len())?;
-            for (count, (place, _)) in text.char_indices().enumerate() {
-                if text[place..].starts_with(&**part) {
-                    places.push(Json::whole(count as i64));
-                }
-            }
-        }
-        (Json::List(list), Json::List(part)) => {
-            let (list, part) = (&list.content, &part.content);
-            if part.is_empty() {
-                return Ok(Json::Null);
-            }
-            for start in 0..list.len() {
-                let mut same = list.len() - start >= part.len();
-                for (a, b) in list[start..].iter().zip(part) {
-                    same = same && ops::compare(jq.session, a, b)?.is_eq();
-                    if !same {
-                        break;
-                    }
-                }
-                if same {
-                    places.push(Json::whole(start as i64));
-                }
-            }
-        }
-        (Json::List(list), item) => {
-            for (place, candidate) in list.content.iter().enumerate() {
-                if ops::compare(jq.session, candidate, item)?.is_eq() {
-                    places.push(Json::whole(place as i64));
-                }
-            }
-        }
-        (input, wanted) => {
-            return error(format!("Cannot determine indices of {} in {}", wanted.kind(), input.kind()));
-        }
-    }
-    Json::list(places)
 }

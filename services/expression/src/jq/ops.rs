@@ -36,7 +36,12 @@ fn refuse(left: &Json, right: &Json, what: &str) -> Answer {
 }
 
 /// Two whole numbers with a checked operation, else floating point.
-fn arithmetic(left: &Json, right: &Json, whole: fn(i64, i64) -> Option<i64>, real: fn(f64, f64) -> f64) -> Option<Json> {
+fn arithmetic(
+    left: &Json,
+    right: &Json,
+    whole: fn(i64, i64) -> Option<i64>,
+    real: fn(f64, f64) -> f64,
+) -> Option<Json> {
     if let (Some(a), Some(b)) = (left.integer(), right.integer())
         && let Some(result) = whole(a, b)
     {
@@ -107,7 +112,8 @@ fn multiply(session: &Session<'_>, left: &Json, right: &Json) -> Answer {
             }
             Json::object(fields)
         }
-        _ => arithmetic(left, right, i64::checked_mul, |a, b| a * b).map_or_else(|| refuse(left, right, "multiplied"), Ok),
+        _ => arithmetic(left, right, i64::checked_mul, |a, b| a * b)
+            .map_or_else(|| refuse(left, right, "multiplied"), Ok),
     }
 }
 
@@ -255,11 +261,7 @@ pub(super) fn index(value: &Json, key: &Json) -> Answer {
 /// A position from the start, or from the end if it is negative.
 fn position(key: &Json, length: usize) -> Option<usize> {
     let number = key.number()?.floor();
-    if number < 0.0 {
-        length.checked_sub((-number) as usize)
-    } else {
-        Some(number as usize)
-    }
+    if number < 0.0 { length.checked_sub((-number) as usize) } else { Some(number as usize) }
 }
 
 fn ends(length: usize, from: &Json, to: &Json) -> (usize, usize) {

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use super::ast::{Ast, Definition, Op, Pattern};
-use super::lexer::{Part, Token, tokenize};
-use super::value::{Fields, Json};
+use super::ast::{Ast, Definition, Op};
+use super::lexer::{Token, tokenize};
+use super::value::Json;
 use crate::value::{Value, from_json_number_text};
 
-type Result<T> = std::result::Result<T, String>;
+pub(super) type Result<T> = std::result::Result<T, String>;
 
 /// How deep programs may be nested.
 const MAX_DEPTH: u32 = 60;
 const MAX_LENGTH: usize = 64 << 10;
 
 const KEYWORDS: [&str; 17] = [
-    "def", "if", "then", "elif", "else", "end", "as", "reduce", "foreach", "try", "catch", "label", "import", "include", "and", "or",
-    "__loc__",
+    "def", "if", "then", "elif", "else", "end", "as", "reduce", "foreach", "try", "catch", "label", "import",
+    "include", "and", "or", "__loc__",
 ];
 
 pub(super) fn parse(program: &str) -> Result<Ast> {
@@ -40,10 +40,10 @@ pub(super) fn parse_definitions(program: &str) -> Result<Vec<Arc<Definition>>> {
     if parser.position < parser.tokens.len() { parser.unexpected() } else { Ok(definitions) }
 }
 
-struct Parser {
-    tokens: Vec<Token>,
-    position: usize,
-    depth: u32,
+pub(super) struct Parser {
+    pub(super) tokens: Vec<Token>,
+    pub(super) position: usize,
+    pub(super) depth: u32,
 }
 
 enum Binary {
@@ -88,43 +88,43 @@ fn binary(token: &Token) -> Option<(u32, bool, Binary)> {
     })
 }
 
-fn boxed(ast: Ast) -> Box<Ast> {
+pub(super) fn boxed(ast: Ast) -> Box<Ast> {
     Box::new(ast)
 }
 
 impl Parser {
-    fn peek(&self) -> Option<&Token> {
+    pub(super) fn peek(&self) -> Option<&Token> {
         self.tokens.get(self.position)
     }
 
-    fn unexpected<T>(&self) -> Result<T> {
+    pub(super) fn unexpected<T>(&self) -> Result<T> {
         match self.peek() {
             Some(token) => Err(format!("syntax error at {token:?}")),
             None => Err("unexpected end of the program".to_owned()),
         }
     }
 
-    fn skip(&mut self, symbol: &str) -> bool {
+    pub(super) fn skip(&mut self, symbol: &str) -> bool {
         let found = matches!(self.peek(), Some(Token::Symbol(found)) if *found == symbol);
         self.position += usize::from(found);
         found
     }
 
-    fn expect(&mut self, symbol: &str) -> Result<()> {
+    pub(super) fn expect(&mut self, symbol: &str) -> Result<()> {
         if self.skip(symbol) { Ok(()) } else { self.unexpected() }
     }
 
-    fn skip_name(&mut self, name: &str) -> bool {
+    pub(super) fn skip_name(&mut self, name: &str) -> bool {
         let found = matches!(self.peek(), Some(Token::Name(found)) if found == name);
         self.position += usize::from(found);
         found
     }
 
-    fn expect_name(&mut self, name: &str) -> Result<()> {
+    pub(super) fn expect_name(&mut self, name: &str) -> Result<()> {
         if self.skip_name(name) { Ok(()) } else { self.unexpected() }
     }
 
-    fn name(&mut self) -> Result<Arc<str>> {
+    pub(super) fn name(&mut self) -> Result<Arc<str>> {
         match self.peek() {
             Some(Token::Name(name)) => {
                 let name = Arc::from(name.as_str());
@@ -135,7 +135,7 @@ impl Parser {
         }
     }
 
-    fn variable(&mut self) -> Result<Arc<str>> {
+    pub(super) fn variable(&mut self) -> Result<Arc<str>> {
         match self.peek() {
             Some(Token::Variable(name)) => {
                 let name = Arc::from(name.as_str());
@@ -146,7 +146,7 @@ impl Parser {
         }
     }
 
-    fn nested<T>(&mut self, part: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub(super) fn nested<T>(&mut self, part: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth >= MAX_DEPTH {
             return Err("the program is nested too deeply".to_owned());
         }
@@ -156,7 +156,7 @@ impl Parser {
         result
     }
 
-    fn pipe(&mut self) -> Result<Ast> {
+    pub(super) fn pipe(&mut self) -> Result<Ast> {
         self.nested(|parser| {
             if parser.skip_name("def") {
                 let definition = parser.definition()?;
@@ -176,7 +176,7 @@ impl Parser {
         })
     }
 
-    fn comma(&mut self) -> Result<Ast> {
+    pub(super) fn comma(&mut self) -> Result<Ast> {
         let first = self.climb(1)?;
         let mut parts = vec![first];
         while self.skip(",") {
@@ -192,7 +192,7 @@ impl Parser {
         }
     }
 
-    fn climb(&mut self, least: u32) -> Result<Ast> {
+    pub(super) fn climb(&mut self, least: u32) -> Result<Ast> {
         self.nested(|parser| {
             let mut left = parser.postfix()?;
             let mut chain = 0;
@@ -221,7 +221,7 @@ impl Parser {
         })
     }
 
-    fn postfix(&mut self) -> Result<Ast> {
+    pub(super) fn postfix(&mut self) -> Result<Ast> {
         let mut term = self.term()?;
         let mut chain = 0;
         loop {
@@ -264,7 +264,7 @@ impl Parser {
     }
 
     /// What follows an opening bracket behind a term.
-    fn subscript(&mut self, term: Ast) -> Result<Ast> {
+    pub(super) fn subscript(&mut self, term: Ast) -> Result<Ast> {
         if self.skip("]") {
             return Ok(Ast::Iterate(boxed(term)));
         }
@@ -286,11 +286,11 @@ impl Parser {
         Ok(Ast::Index(boxed(term), boxed(from)))
     }
 
-    fn term(&mut self) -> Result<Ast> {
+    pub(super) fn term(&mut self) -> Result<Ast> {
         self.nested(Self::simple_term)
     }
 
-    fn simple_term(&mut self) -> Result<Ast> {
+    pub(super) fn simple_term(&mut self) -> Result<Ast> {
         let Some(token) = self.peek().cloned() else { return self.unexpected() };
         self.position += 1;
         match token {
@@ -336,7 +336,7 @@ impl Parser {
         }
     }
 
-    fn named(&mut self, name: &str) -> Result<Ast> {
+    pub(super) fn named(&mut self, name: &str) -> Result<Ast> {
         match name {
             "if" => self.conditional(),
             "try" => {
@@ -380,12 +380,12 @@ impl Parser {
     }
 
     /// The body of `try` and `catch`: a term with its suffixes.
-    fn postfix_without_catch(&mut self) -> Result<Ast> {
+    pub(super) fn postfix_without_catch(&mut self) -> Result<Ast> {
         self.nested(Self::postfix)
     }
 
     /// The source of `reduce` and `foreach`, up to `as`.
-    fn source(&mut self) -> Result<Ast> {
+    pub(super) fn source(&mut self) -> Result<Ast> {
         let mut term = self.term()?;
         let mut chain = 0;
         loop {
@@ -412,208 +412,6 @@ impl Parser {
                 _ => return self.unexpected(),
             };
         }
-    }
-
-    fn conditional(&mut self) -> Result<Ast> {
-        let mut branches = Vec::new();
-        loop {
-            let condition = self.pipe()?;
-            self.expect_name("then")?;
-            branches.push((condition, self.pipe()?));
-            if self.skip_name("elif") {
-                continue;
-            }
-            self.expect_name("else")?;
-            let otherwise = self.pipe()?;
-            self.expect_name("end")?;
-            return Ok(Ast::If(branches, Some(boxed(otherwise))));
-        }
-    }
-
-    fn call(&mut self, name: &str) -> Result<Ast> {
-        match name {
-            "true" => return Ok(Ast::Literal(Json::Bool(true))),
-            "false" => return Ok(Ast::Literal(Json::Bool(false))),
-            "null" => return Ok(Ast::Literal(Json::Null)),
-            _ => {}
-        }
-        let mut arguments = Vec::new();
-        if self.skip("(") {
-            loop {
-                arguments.push(Arc::new(self.pipe()?));
-                if self.skip(")") {
-                    break;
-                }
-                self.expect(";")?;
-            }
-        }
-        Ok(Ast::Call(Arc::from(name), arguments))
-    }
-
-    fn interpolation(&mut self, format: Option<Arc<str>>, parts: Vec<Part>) -> Result<Ast> {
-        let mut out = Vec::new();
-        let mut plain = true;
-        for part in parts {
-            match part {
-                Part::Text(text) => out.push(Ast::Literal(Json::text(text))),
-                Part::Tokens(tokens) => {
-                    plain = false;
-                    let mut inner = Parser { tokens, position: 0, depth: self.depth };
-                    let ast = inner.nested(Self::pipe)?;
-                    if inner.position < inner.tokens.len() {
-                        return inner.unexpected();
-                    }
-                    // marked by a pipe from the identity, so that texts and values can be told apart
-                    out.push(Ast::Pipe(boxed(Ast::Identity), boxed(ast)));
-                }
-            }
-        }
-        match out.pop() {
-            Some(only) if plain && out.is_empty() => Ok(only),
-            Some(last) => {
-                out.push(last);
-                Ok(Ast::Interpolation(format, out))
-            }
-            None => Ok(Ast::Literal(Json::text(""))),
-        }
-    }
-
-    fn object(&mut self) -> Result<Ast> {
-        let mut entries = Vec::new();
-        if self.skip("}") {
-            return Ok(Ast::Literal(Json::object(Fields::default()).map_err(|_| "too deep".to_owned())?));
-        }
-        loop {
-            entries.push(self.entry()?);
-            if self.skip("}") {
-                return Ok(Ast::Object(entries));
-            }
-            self.expect(",")?;
-        }
-    }
-
-    fn entry(&mut self) -> Result<(Ast, Ast)> {
-        let Some(token) = self.peek().cloned() else { return self.unexpected() };
-        let field = |name: &str| Ast::Index(boxed(Ast::Identity), boxed(Ast::Literal(Json::text(name))));
-        let (key, implied) = match token {
-            Token::Variable(name) => {
-                self.position += 1;
-                return Ok((Ast::Literal(Json::text(&name)), Ast::Variable(Arc::from(name))));
-            }
-            Token::Name(name) => {
-                self.position += 1;
-                (Ast::Literal(Json::text(&name)), Some(field(&name)))
-            }
-            Token::Number(_) => (self.term()?, None),
-            Token::Text(_) | Token::Format(_) => {
-                let before = self.position;
-                let key = self.term()?;
-                let after = self.position;
-                self.position = before;
-                let again = self.term()?;
-                self.position = after;
-                (key, Some(Ast::Index(boxed(Ast::Identity), boxed(again))))
-            }
-            Token::Symbol("(") => {
-                self.position += 1;
-                let key = self.pipe()?;
-                self.expect(")")?;
-                (key, None)
-            }
-            _ => return self.unexpected(),
-        };
-        if self.skip(":") {
-            return Ok((key, self.object_value()?));
-        }
-        match implied {
-            Some(value) => Ok((key, value)),
-            None => self.unexpected(),
-        }
-    }
-
-    /// Terms joined by pipes, without commas.
-    fn object_value(&mut self) -> Result<Ast> {
-        self.nested(|parser| {
-            let left = parser.climb(1)?;
-            if parser.skip("|") { Ok(Ast::Pipe(boxed(left), boxed(parser.object_value()?))) } else { Ok(left) }
-        })
-    }
-
-    fn pattern(&mut self) -> Result<Pattern> {
-        self.nested(|parser| {
-            if parser.skip("[") {
-                let mut items = Vec::new();
-                loop {
-                    items.push(parser.pattern()?);
-                    if parser.skip("]") {
-                        return Ok(Pattern::List(items));
-                    }
-                    parser.expect(",")?;
-                }
-            }
-            if parser.skip("{") {
-                return parser.object_pattern();
-            }
-            Ok(Pattern::Variable(parser.variable()?))
-        })
-    }
-
-    fn object_pattern(&mut self) -> Result<Pattern> {
-        let mut entries = Vec::new();
-        loop {
-            let Some(token) = self.peek().cloned() else { return self.unexpected() };
-            let (bound, key) = match token {
-                Token::Variable(name) => {
-                    self.position += 1;
-                    (Some(Arc::from(name.as_str())), Ast::Literal(Json::text(name)))
-                }
-                Token::Name(name) => {
-                    self.position += 1;
-                    (None, Ast::Literal(Json::text(name)))
-                }
-                Token::Text(_) => (None, self.term()?),
-                Token::Symbol("(") => {
-                    self.position += 1;
-                    let key = self.pipe()?;
-                    self.expect(")")?;
-                    (None, key)
-                }
-                _ => return self.unexpected(),
-            };
-            let inner = if self.skip(":") { Some(self.pattern()?) } else { None };
-            if inner.is_none() && bound.is_none() {
-                return self.unexpected();
-            }
-            entries.push((bound, key, inner));
-            if self.skip("}") {
-                return Ok(Pattern::Object(entries));
-            }
-            self.expect(",")?;
-        }
-    }
-
-    /// A definition behind `def`.
-    fn definition(&mut self) -> Result<Definition> {
-        let name = self.name()?;
-        let mut parameters = Vec::new();
-        if self.skip("(") {
-            loop {
-                match self.peek().cloned() {
-                    Some(Token::Variable(name)) => parameters.push(Arc::from(format!("${name}"))),
-                    Some(Token::Name(name)) => parameters.push(Arc::from(name)),
-                    _ => return self.unexpected(),
-                }
-                self.position += 1;
-                if self.skip(")") {
-                    break;
-                }
-                self.expect(";")?;
-            }
-        }
-        self.expect(":")?;
-        let body = self.pipe()?;
-        self.expect(";")?;
-        Ok(Definition { name, parameters, body })
     }
 }
 

@@ -29,7 +29,13 @@ impl Place {
 pub(super) type EmitPlace<'e> = &'e mut dyn FnMut(Place) -> Result<(), Stop>;
 
 impl Interpreter<'_, '_> {
-    pub(super) fn places<'p>(&self, ast: &'p Ast, env: &Env<'p>, place: Place, emit: EmitPlace<'_>) -> Result<(), Stop> {
+    pub(super) fn places<'p>(
+        &self,
+        ast: &'p Ast,
+        env: &Env<'p>,
+        place: Place,
+        emit: EmitPlace<'_>,
+    ) -> Result<(), Stop> {
         self.session.meter.elements(place.keys.len() + 1)?;
         self.deeper(|| self.places_nested(ast, env, place, emit))
     }
@@ -81,7 +87,11 @@ impl Interpreter<'_, '_> {
                     Err(stop) if !matches!(stop, Stop::Error(_)) => return Err(stop),
                     _ => {}
                 }
-                if found.is_empty() { self.places(right, env, place, emit) } else { found.into_iter().try_for_each(emit) }
+                if found.is_empty() {
+                    self.places(right, env, place, emit)
+                } else {
+                    found.into_iter().try_for_each(emit)
+                }
             }
             Ast::Try(body, handler) => self.attempt(
                 |emit| self.places(body, env, place.clone(), emit),

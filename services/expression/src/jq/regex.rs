@@ -9,7 +9,13 @@ use crate::eval::Session;
 use crate::filters::pattern::{self, Match};
 
 /// A list of match objects, or whether there is a match.
-pub(super) fn matches(session: &Session<'_>, input: &Json, regex: &Json, flags: &Json, test: bool) -> Result<Json, Stop> {
+pub(super) fn matches(
+    session: &Session<'_>,
+    input: &Json,
+    regex: &Json,
+    flags: &Json,
+    test: bool,
+) -> Result<Json, Stop> {
     let Json::Text(text) = input else {
         return error(format!("{} cannot be matched, as it is not a string", strings::describe(input)));
     };

@@ -65,9 +65,7 @@ fn number_text(number: &Value) -> String {
         Value::Decimal(number) => decimal_json(number),
         Value::Float(number) if number.is_finite() => java_float(*number),
         Value::Double(number) if number.is_finite() => java_double(*number),
-        Value::Double(number) if number.is_infinite() => {
-            java_double(if *number > 0.0 { f64::MAX } else { f64::MIN })
-        }
+        Value::Double(number) if number.is_infinite() => java_double(if *number > 0.0 { f64::MAX } else { f64::MIN }),
         _ => "null".to_owned(),
     }
 }

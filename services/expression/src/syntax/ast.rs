@@ -15,12 +15,30 @@ pub(crate) type Body = Vec<Node>;
 pub(crate) enum Node {
     Text(Arc<str>),
     Print(Expr, Offset),
-    If { branches: Vec<(Expr, Body)>, otherwise: Option<Body>, at: Offset },
-    For { name: Arc<str>, items: Expr, body: Body, otherwise: Option<Body>, at: Offset },
-    Set { name: Arc<str>, value: Expr, at: Offset },
+    If {
+        branches: Vec<(Expr, Body)>,
+        otherwise: Option<Body>,
+        at: Offset,
+    },
+    For {
+        name: Arc<str>,
+        items: Expr,
+        body: Body,
+        otherwise: Option<Body>,
+        at: Offset,
+    },
+    Set {
+        name: Arc<str>,
+        value: Expr,
+        at: Offset,
+    },
     /// The name of a block, whose body stands in [`Tree::blocks`].
     Block(Arc<str>),
-    Filter { filters: Vec<FilterUse>, body: Body, at: Offset },
+    Filter {
+        filters: Vec<FilterUse>,
+        body: Body,
+        at: Offset,
+    },
 }
 
 #[derive(Debug)]

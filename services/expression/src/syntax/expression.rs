@@ -115,8 +115,11 @@ impl Parser {
     /// The error for a token of which another kind was expected.
     pub(super) fn expected<T>(&self, kind: &str) -> Result<T> {
         let token = self.current();
-        let message =
-            format!("Unexpected token of value \"{}\" and type {}, expected token of type {kind}", token.value(), token.kind());
+        let message = format!(
+            "Unexpected token of value \"{}\" and type {}, expected token of type {kind}",
+            token.value(),
+            token.kind()
+        );
         Err(SyntaxError::new(message, self.at()))
     }
 
@@ -180,9 +183,11 @@ impl Parser {
 
     fn climb(&mut self, min_precedence: u32) -> Result<Tall> {
         let mut left = self.operand()?;
-        loop {
-            let Token::Operator(symbol) = *self.current() else { break };
-            let Some((precedence, operator)) = binary(symbol).filter(|(precedence, _)| *precedence >= min_precedence) else { break };
+        while let Token::Operator(symbol) = *self.current() {
+            let Some((precedence, operator)) = binary(symbol).filter(|(precedence, _)| *precedence >= min_precedence)
+            else {
+                break;
+            };
             let at = self.at();
             self.advance();
             left = self.join(left, operator, precedence, at)?;
@@ -290,8 +295,9 @@ impl Parser {
     }
 
     fn whole_number(&mut self, digits: &str) -> Result<Tall> {
-        let number =
-            digits.parse().map_err(|_| SyntaxError::new(format!("The number {digits} does not fit 64 bits"), self.at()))?;
+        let number = digits
+            .parse()
+            .map_err(|_| SyntaxError::new(format!("The number {digits} does not fit 64 bits"), self.at()))?;
         self.advance();
         Ok(Tall::leaf(Expr::Constant(Value::Long(number))))
     }
@@ -432,7 +438,10 @@ impl Parser {
                 Some(name) => arguments.named.push((name, value.expr)),
                 None if arguments.named.is_empty() => arguments.positional.push(value.expr),
                 None => {
-                    return Err(SyntaxError::new("Positional arguments must be declared before any named arguments", at));
+                    return Err(SyntaxError::new(
+                        "Positional arguments must be declared before any named arguments",
+                        at,
+                    ));
                 }
             }
             if self.skip(')') {

@@ -8,8 +8,8 @@ use crate::error::Offset;
 
 /// Longest first, so that the first that fits is the one meant.
 const OPERATORS: [&str; 24] = [
-    "contains", "is not", "equals", "isIn", "???", "not", "and", "==", "!=", ">=", "<=", "??", "..", "is", "or", "+", "-", "*", "/",
-    "%", "|", "~", ">", "<",
+    "contains", "is not", "equals", "isIn", "???", "not", "and", "==", "!=", ">=", "<=", "??", "..", "is", "or", "+",
+    "-", "*", "/", "%", "|", "~", ">", "<",
 ];
 
 type Result<T> = std::result::Result<T, SyntaxError>;
@@ -99,9 +99,10 @@ impl<'a> Lexer<'a> {
     /// Text up to the next opening delimiter.
     fn text(&mut self) {
         let rest = self.rest();
-        let end = rest.match_indices('{').map(|(place, _)| place).find(|place| {
-            matches!(rest.as_bytes().get(place + 1), Some(b'{' | b'%' | b'#'))
-        });
+        let end = rest
+            .match_indices('{')
+            .map(|(place, _)| place)
+            .find(|place| matches!(rest.as_bytes().get(place + 1), Some(b'{' | b'%' | b'#')));
         let end = end.unwrap_or(rest.len());
         let mut text = &rest[..end];
         if std::mem::take(&mut self.trim_next) {
@@ -136,7 +137,8 @@ impl<'a> Lexer<'a> {
         let found = body.match_indices("{%").find_map(|(place, _)| {
             let after = &body[place + 2..];
             let lead = usize::from(after.starts_with('-'));
-            named_tag(&after[lead..], "endverbatim").map(|(length, trim)| (place, lead > 0, trim, place + 2 + lead + length))
+            named_tag(&after[lead..], "endverbatim")
+                .map(|(length, trim)| (place, lead > 0, trim, place + 2 + lead + length))
         });
         let Some((end, trim_before, trim_after, next)) = found else {
             return Err(SyntaxError::new("Unclosed verbatim tag.", self.at()));
@@ -201,7 +203,8 @@ impl<'a> Lexer<'a> {
         }
         let first = rest.chars().next().unwrap_or_default();
         if first == '_' || first.is_alphabetic() {
-            let length = rest.find(|c: char| c != '_' && !c.is_alphabetic() && !c.is_ascii_digit()).unwrap_or(rest.len());
+            let length =
+                rest.find(|c: char| c != '_' && !c.is_alphabetic() && !c.is_ascii_digit()).unwrap_or(rest.len());
             self.push(Token::Name(Arc::from(&rest[..length])), length);
         } else if first.is_ascii_digit() {
             self.number();
@@ -262,7 +265,8 @@ impl<'a> Lexer<'a> {
         if let Some(length) = plain_string(rest, quote) {
             let content = &rest[1..length - 1];
             let escape: &str = if quote == '"' { "\\\"" } else { "\\'" };
-            let text = if content.contains(escape) { content.replace(escape, &escape[1..]) } else { content.to_owned() };
+            let text =
+                if content.contains(escape) { content.replace(escape, &escape[1..]) } else { content.to_owned() };
             self.push(Token::String(Arc::from(text)), length);
         } else if quote == '"' {
             self.push(Token::StringStart, 1);

@@ -38,7 +38,9 @@ impl RawSections {
         while let Some(place) = rest.find(MARK) {
             out.push_str(&rest[..place]);
             let after = &rest[place + MARK.len_utf8()..];
-            let section = after.find(MARK_END).and_then(|end| Some((end, self.sections.get(after[..end].parse::<usize>().ok()?)?)));
+            let section = after
+                .find(MARK_END)
+                .and_then(|end| Some((end, self.sections.get(after[..end].parse::<usize>().ok()?)?)));
             match section {
                 Some((end, section)) => {
                     out.push_str(section);
@@ -90,7 +92,8 @@ fn find(text: &str) -> Vec<Section> {
     }
     let closes: Vec<(usize, usize)> =
         text.match_indices("{%").filter_map(|(place, _)| Some((place, tag(text, place, "endraw")?))).collect();
-    let breaks: Vec<usize> = text.match_indices(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).map(|(place, _)| place).collect();
+    let breaks: Vec<usize> =
+        text.match_indices(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).map(|(place, _)| place).collect();
     let (mut close, mut line_break, mut position) = (0, 0, 0);
     for (start, _) in text.match_indices("{%") {
         if start < position {
@@ -119,7 +122,8 @@ fn tag(text: &str, start: usize, word: &str) -> Option<usize> {
     let rest = text.as_bytes().get(start + 2..)?;
     let limit = rest.len().min(64);
     let rest = &rest[..limit];
-    let skip = |from: usize, wanted: fn(u8) -> bool| from + rest[from..].iter().take_while(|byte| wanted(**byte)).count();
+    let skip =
+        |from: usize, wanted: fn(u8) -> bool| from + rest[from..].iter().take_while(|byte| wanted(**byte)).count();
     let place = skip(skip(0, is_dash), is_blank);
     if !rest[place..].starts_with(word.as_bytes()) {
         return None;

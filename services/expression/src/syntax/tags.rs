@@ -14,7 +14,13 @@ const MAX_TAG_DEPTH: u32 = 40;
 
 /// Parses a template, without its raw sections.
 pub(crate) fn parse(source: &str) -> Result<Tree> {
-    let mut parser = TagParser { parser: Parser::new(tokenize(source)?), macros: Vec::new(), blocks: Vec::new(), filters: 0, depth: 0 };
+    let mut parser = TagParser {
+        parser: Parser::new(tokenize(source)?),
+        macros: Vec::new(),
+        blocks: Vec::new(),
+        filters: 0,
+        depth: 0,
+    };
     let body = parser.body(&[])?;
     Ok(Tree { body, macros: parser.macros, blocks: parser.blocks })
 }

@@ -59,7 +59,9 @@ impl Token {
     /// The text of the token, as messages show it.
     pub(super) fn value(&self) -> String {
         match self {
-            Self::Text(text) | Self::Name(text) | Self::Number(text) | Self::Long(text) | Self::String(text) => text.to_string(),
+            Self::Text(text) | Self::Name(text) | Self::Number(text) | Self::Long(text) | Self::String(text) => {
+                text.to_string()
+            }
             Self::PrintOpen => "{{".to_owned(),
             Self::PrintClose => "}}".to_owned(),
             Self::TagOpen => "{%".to_owned(),

@@ -78,7 +78,9 @@ impl Converter<'_> {
             Value::Bool(value) => Json::Bool(*value),
             Value::Int(value) => Json::from(*value),
             Value::Long(value) => Json::from(*value),
-            Value::BigInt(value) => u64::try_from(value.as_ref()).map_or_else(|_| Json::String(value.to_string()), Json::from),
+            Value::BigInt(value) => {
+                u64::try_from(value.as_ref()).map_or_else(|_| Json::String(value.to_string()), Json::from)
+            }
             Value::Float(value) => {
                 // by way of the shortest digits, so that 3.14 stays 3.14
                 let double = value.to_string().parse().unwrap_or(f64::from(*value));

@@ -82,17 +82,20 @@ impl Document {
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Value> {
-        let child = self.json().as_object()?.get(key)?;
-        Some(scalar(child).unwrap_or_else(|| {
-            self.child(self.node.map_project_cloned(|node, _| node.as_object().and_then(|map| map.get(key)).unwrap_or(node)))
-        }))
+        // one lookup: the closure gives the scalar, if it is one, by way of its error
+        let found = self.node.try_map_project_cloned(|node, _| {
+            let child = node.as_object().and_then(|map| map.get(key)).ok_or(None)?;
+            scalar(child).map_or(Ok(child), |value| Err(Some(value)))
+        });
+        found.map_or_else(|scalar| scalar, |node| Some(self.child(node)))
     }
 
     pub(crate) fn index(&self, index: usize) -> Option<Value> {
-        let child = self.json().as_array()?.get(index)?;
-        Some(scalar(child).unwrap_or_else(|| {
-            self.child(self.node.map_project_cloned(|node, _| node.as_array().and_then(|list| list.get(index)).unwrap_or(node)))
-        }))
+        let found = self.node.try_map_project_cloned(|node, _| {
+            let child = node.as_array().and_then(|list| list.get(index)).ok_or(None)?;
+            scalar(child).map_or(Ok(child), |value| Err(Some(value)))
+        });
+        found.map_or_else(|scalar| scalar, |node| Some(self.child(node)))
     }
 
     /// The elements of a list; nothing for an object.

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::document::json_number;
-use super::{Document, Value, Zone, Zoned, decimal_json, instant_text, java_double, java_float, local_time_text, time};
+use super::{Value, Zone, Zoned, decimal_json, instant_text, java_double, java_float, local_time_text, time};
 use crate::error::Fault;
 use crate::limits::Meter;
 
@@ -99,7 +99,9 @@ impl Printer<'_> {
         let mut first = true;
         for (key, item) in value.entries()?.unwrap_or_default() {
             if key.is_null() {
-                return Err(Fault::engine("Null key for a Map not allowed in JSON (use a converting NullKeySerializer?)"));
+                return Err(Fault::engine(
+                    "Null key for a Map not allowed in JSON (use a converting NullKeySerializer?)",
+                ));
             }
             if item.is_null() {
                 continue;
@@ -188,13 +190,4 @@ pub(crate) fn write_json_string(text: &str, out: &mut String) {
     }
     out.push_str(&text[start..]);
     out.push('"');
-}
-
-impl Document {
-    /// The JSON text of this node, as the language prints it.
-    #[cfg(test)]
-    pub(crate) fn printed(&self) -> Result<String, Fault> {
-        let meter = Meter::new(&crate::Limits::default());
-        Printer::utc(&meter).json_text(&Value::Json(self.clone()))
-    }
 }

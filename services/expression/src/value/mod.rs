@@ -20,14 +20,14 @@ use crate::error::{Fault, Interrupt};
 
 pub use collections::{Entry, List, Map, Set};
 pub(crate) use convert::from_json_number_text;
-pub use document::Document;
 pub(crate) use document::ChangedLists;
+pub use document::Document;
 pub(crate) use equality::strictly_equal;
 pub(crate) use json_text::{Printer, write_json_string};
 pub(crate) use number::{decimal_json, decimal_plain, java_double, java_float};
+pub use time::{Span, Zone, Zoned};
 pub(crate) use time::{SpanText, instant_text, local_date_time_text, local_time_text, offset_text, zoned_text};
 pub(crate) use time::{grouped_fraction, iso_local, iso_offset};
-pub use time::{Span, Zone, Zoned};
 
 /// A map that is loaded on demand, for example the outputs of task runs. Answers are remembered for the rest of the evaluation.
 pub trait Object: Send + Sync {
@@ -168,7 +168,10 @@ impl Value {
     }
 
     pub(crate) fn is_number(&self) -> bool {
-        matches!(self, Self::Int(_) | Self::Long(_) | Self::BigInt(_) | Self::Float(_) | Self::Double(_) | Self::Decimal(_))
+        matches!(
+            self,
+            Self::Int(_) | Self::Long(_) | Self::BigInt(_) | Self::Float(_) | Self::Double(_) | Self::Decimal(_)
+        )
     }
 
     pub(crate) fn is_map(&self) -> bool {
@@ -232,7 +235,9 @@ impl Value {
     pub(crate) fn entries(&self) -> Result<Option<Vec<(Value, Value)>>, Fault> {
         Ok(Some(match self {
             Self::Map(map) => map.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-            Self::Object(object) => object.entries()?.into_iter().map(|(key, value)| (Self::text(key), value)).collect(),
+            Self::Object(object) => {
+                object.entries()?.into_iter().map(|(key, value)| (Self::text(key), value)).collect()
+            }
             Self::Json(document) if !document.is_list() => {
                 document.entries().into_iter().map(|(key, value)| (Self::Text(key), value)).collect()
             }

@@ -5,7 +5,11 @@ use num_bigint::Sign;
 
 /// Shortest digits that read back, plain from 0.001 up to ten million, scientific otherwise.
 pub(crate) fn java_double(value: f64) -> String {
-    if value.is_finite() { java_digits(value == 0.0, value.is_sign_negative(), &format!("{:e}", value.abs())) } else { special(value) }
+    if value.is_finite() {
+        java_digits(value == 0.0, value.is_sign_negative(), &format!("{:e}", value.abs()))
+    } else {
+        special(value)
+    }
 }
 
 /// The same for 32 bits.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::json_text::Printer;
 use super::{
-    SpanText, Value, decimal_json, decimal_plain, instant_text, java_double, java_float, local_date_time_text, local_time_text,
-    time, zoned_text,
+    SpanText, Value, decimal_json, decimal_plain, instant_text, java_double, java_float, local_date_time_text,
+    local_time_text, time, zoned_text,
 };
 use crate::error::Fault;
 

@@ -87,7 +87,9 @@ fn parse_offset(text: &str) -> Option<FixedOffset> {
             _ => return None,
         }
     };
-    if parts.len() > 3 || parts.iter().any(|part| part.is_empty() || part.len() > 2 || !part.bytes().all(|b| b.is_ascii_digit())) {
+    if parts.len() > 3
+        || parts.iter().any(|part| part.is_empty() || part.len() > 2 || !part.bytes().all(|b| b.is_ascii_digit()))
+    {
         return None;
     }
     let number = |index: usize| parts.get(index).map_or(Some(0), |part| part.parse::<i32>().ok());
@@ -298,7 +300,11 @@ pub(crate) fn offset_text(offset: FixedOffset) -> String {
     }
     let sign = if seconds < 0 { '-' } else { '+' };
     let (hours, minutes, rest) = (seconds.abs() / 3600, seconds.abs() / 60 % 60, seconds.abs() % 60);
-    if rest == 0 { format!("{sign}{hours:02}:{minutes:02}") } else { format!("{sign}{hours:02}:{minutes:02}:{rest:02}") }
+    if rest == 0 {
+        format!("{sign}{hours:02}:{minutes:02}")
+    } else {
+        format!("{sign}{hours:02}:{minutes:02}:{rest:02}")
+    }
 }
 
 /// Local form, offset, and the region in brackets if there is one.

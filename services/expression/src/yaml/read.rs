@@ -72,7 +72,8 @@ impl Reader<'_> {
 
     /// The name of the alias that stands at this character.
     fn alias(&mut self, index: usize) -> String {
-        let positions = self.positions.get_or_insert_with(|| self.text.char_indices().map(|(place, _)| place).collect());
+        let positions =
+            self.positions.get_or_insert_with(|| self.text.char_indices().map(|(place, _)| place).collect());
         let rest = positions.get(index).and_then(|place| self.text.get(*place..)).unwrap_or_default();
         let rest = rest.strip_prefix('*').unwrap_or(rest);
         rest.chars().take_while(|c| !c.is_whitespace() && !matches!(c, ',' | '[' | ']' | '{' | '}')).collect()

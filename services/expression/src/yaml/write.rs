@@ -193,7 +193,10 @@ fn style(text: &str) -> Style {
     let dash = matches!(text, "-" | "?") || text.starts_with("- ") || text.starts_with("? ");
     let marker = text.starts_with("---") || text.starts_with("...");
     let blank = text.starts_with(' ') || text.ends_with(' ');
-    let octal = text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()) && text.contains(['8', '9']);
+    let octal = text.len() > 1
+        && text.starts_with('0')
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && text.contains(['8', '9']);
     if indicator || dash || marker || blank || octal { Style::Single } else { Style::Plain }
 }
 

@@ -44,13 +44,13 @@ impl Case {
         let world = World::new(self.data.get("env"));
         let cache = TemplateCache::default();
         let recursive = self.data.get("config").and_then(|config| config.get("recursive")).and_then(Yaml::as_bool);
-        let environment = Environment::new(&variables, &world).with_cache(&cache).with_recursive(recursive.unwrap_or(false));
+        let environment =
+            Environment::new(&variables, &world).with_cache(&cache).with_recursive(recursive.unwrap_or(false));
         let template = &self.data["template"];
         let result = match self.text("mode").unwrap_or("render") {
             "typed" => render_typed(template.as_str().expect("a text"), &environment).map(Outcome::Value),
-            "object" => {
-                render_structure(&context::json(template), &environment).map(|json| Outcome::Value(Value::from_json(&json)))
-            }
+            "object" => render_structure(&context::json(template), &environment)
+                .map(|json| Outcome::Value(Value::from_json(&json))),
             _ => render_text(template.as_str().expect("a text"), &environment).map(Outcome::Text),
         };
         result.unwrap_or_else(|error| Outcome::Error(error.to_string()))
@@ -72,10 +72,16 @@ impl Case {
             (Outcome::Text(text), "regex") => {
                 regex::Regex::new(expected.as_str().expect("a pattern")).expect("a pattern").is_match(text)
             }
-            (Outcome::Text(text), _) => expected.as_str() == Some(text) || context::scalar_text(expected).as_ref() == Some(text),
+            (Outcome::Text(text), _) => {
+                expected.as_str() == Some(text) || context::scalar_text(expected).as_ref() == Some(text)
+            }
             (Outcome::Value(value), _) => value.to_json().is_ok_and(|json| json == context::json(expected)),
         };
-        if fits { Ok(()) } else { Err(format!("expected {:?}, got {}", context::json(expected).to_string(), outcome.show())) }
+        if fits {
+            Ok(())
+        } else {
+            Err(format!("expected {:?}, got {}", context::json(expected).to_string(), outcome.show()))
+        }
     }
 }
 

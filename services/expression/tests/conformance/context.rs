@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 use serde_yaml::Value as Yaml;
-use windhover_expression::{SharedVariables, Set, Span, Value, Zone, Zoned};
+use windhover_expression::{Set, SharedVariables, Span, Value, Zone, Zoned};
 
 pub(crate) fn variables(context: Option<&Yaml>) -> SharedVariables {
     let Some(Yaml::Mapping(entries)) = context else { return SharedVariables::default() };
@@ -36,9 +36,9 @@ pub(crate) fn json(value: &Yaml) -> Json {
 fn is_plain(value: &Yaml) -> bool {
     match value {
         Yaml::Sequence(items) => items.iter().all(is_plain),
-        Yaml::Mapping(entries) => entries.iter().all(|(key, value)| {
-            !key.as_str().is_some_and(|key| key.starts_with('$')) && is_plain(value)
-        }),
+        Yaml::Mapping(entries) => {
+            entries.iter().all(|(key, value)| !key.as_str().is_some_and(|key| key.starts_with('$')) && is_plain(value))
+        }
         _ => true,
     }
 }

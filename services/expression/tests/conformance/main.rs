@@ -35,7 +35,9 @@ fn check(file: &str) {
         let allowed = allowed.contains(&case.name.as_str());
         match (run(case), allowed) {
             (Err(problem), false) => problems.push(format!("{}: {problem}", case.name)),
-            (Ok(()), true) => problems.push(format!("{}: passes and has to leave the list of what is not implemented", case.name)),
+            (Ok(()), true) => {
+                problems.push(format!("{}: passes and has to leave the list of what is not implemented", case.name))
+            }
             _ => {}
         }
     }

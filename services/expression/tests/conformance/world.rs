@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use serde_yaml::Value as Yaml;
 use windhover_expression::{
-    FileAnswer, FileInfo, FileRef, HttpAnswer, HttpCall, Interrupt, KvAnswer, KvRequest, SecretRequest, SeededRandom, Services, Value,
-    Zone,
+    FileAnswer, FileInfo, FileRef, HttpAnswer, HttpCall, Interrupt, KvAnswer, KvRequest, SecretRequest, SeededRandom,
+    Services, Value, Zone,
 };
 
 use crate::context::{scalar_text, value};
@@ -34,7 +34,9 @@ impl World {
 
     fn find(&self, file: &FileRef) -> FileAnswer<(String, u64)> {
         let (path, wanted) = match file {
-            FileRef::Storage { uri, .. } | FileRef::Local { uri } => (uri.trim_start_matches("kestra://").to_owned(), None),
+            FileRef::Storage { uri, .. } | FileRef::Local { uri } => {
+                (uri.trim_start_matches("kestra://").to_owned(), None)
+            }
             FileRef::Namespace { namespace, path, version } => {
                 (format!("/{}/_files/{path}", namespace.replace('.', "/")), *version)
             }
@@ -79,7 +81,9 @@ impl Services for World {
 
     fn file_info(&self, file: &FileRef, _function: &str) -> Result<FileAnswer<FileInfo>, Interrupt> {
         Ok(match self.find(file) {
-            FileAnswer::Found((content, version)) => FileAnswer::Found(FileInfo { size: content.len() as u64, version }),
+            FileAnswer::Found((content, version)) => {
+                FileAnswer::Found(FileInfo { size: content.len() as u64, version })
+            }
             FileAnswer::Absent => FileAnswer::Absent,
             FileAnswer::NoSuchVersion => FileAnswer::NoSuchVersion,
         })
@@ -96,7 +100,8 @@ impl Services for World {
             return answer(404, "", String::new());
         };
         if route.get("echo").and_then(Yaml::as_bool) == Some(true) {
-            let headers: HashMap<_, _> = call.headers.iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+            let headers: HashMap<_, _> =
+                call.headers.iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
             let echo = json!({"method": call.method, "query": query, "body": call.body, "headers": headers});
             return answer(200, "application/json", echo.to_string());
         }
@@ -108,10 +113,13 @@ impl Services for World {
 
     fn error_logs(&self) -> Result<Vec<Value>, Interrupt> {
         if self.env.get("worker").and_then(Yaml::as_bool) == Some(false) {
-            return Err(Interrupt::failed("The 'errorLogs' function can only be used in the Worker as it needs to access the logs"));
+            return Err(Interrupt::failed(
+                "The 'errorLogs' function can only be used in the Worker as it needs to access the logs",
+            ));
         }
         let entries = self.env.get("errorLogs").and_then(Yaml::as_sequence);
-        let errors = entries.into_iter().flatten().filter(|entry| entry.get("level").and_then(Yaml::as_str) == Some("ERROR"));
+        let errors =
+            entries.into_iter().flatten().filter(|entry| entry.get("level").and_then(Yaml::as_str) == Some("ERROR"));
         Ok(errors.map(value).collect())
     }
 

@@ -113,7 +113,7 @@ fn read_entry(report: &mut Report, node: &Node, path: &str) -> Option<PluginDefa
             && find(entry, &value.key).is_none()
         {
             let names = entry.properties.iter().chain(entry.common()).map(|spec| spec.name);
-            let suggestion = nearest(&value.key, names).map(|name| format!("did you mean `{name}`?"));
+            let suggestion = nearest(&value.key, names).map(str::to_owned);
             let message = format!("Invalid Plugin Default: No property '{}' exists in plugin '{name}'", value.key);
             report.error_with(&path, value.key_at, message, suggestion);
         }

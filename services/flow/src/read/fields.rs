@@ -45,7 +45,7 @@ pub(super) fn read<'n>(
             if report.is_strict() {
                 let names = all().map(|spec| spec.name);
                 let near = if report.is_full() { None } else { nearest(&entry.key, names) };
-                let suggestion = near.map(|name| format!("did you mean `{name}`?"));
+                let suggestion = near.map(str::to_owned);
                 report.error_with(
                     &field,
                     entry.key_at,
@@ -102,6 +102,11 @@ impl<'n> Fields<'n> {
 
     pub(super) fn path(&self, name: &str) -> String {
         below(&self.path, name)
+    }
+
+    /// Where a property stands; where the map begins when it is absent.
+    pub(super) fn place(&self, name: &str) -> Position {
+        self.get(name).map_or(self.at, |node| node.at)
     }
 
     /// A scalar that is never a template, as it was written.

@@ -40,7 +40,7 @@ pub(super) fn read(report: &mut Report, node: &Node) -> Option<Flow> {
     let finally = list(&mut tasks, &fields, "finally", ListKind::Finally);
     let (index, task_ids) = rest_of_ids(tasks, &fields);
     if fields.get("tasks").is_none_or(|node| matches!(&node.content, Content::List(items) if items.is_empty())) {
-        report.error("tasks", fields.at, "tasks: must not be empty");
+        report.error("tasks", fields.place("tasks"), "tasks: must not be empty");
     }
     let outputs = fields.get("outputs").map(|node| inputs::read_outputs(report, node, "outputs")).unwrap_or_default();
     check::dashes(report, &input_ids, &task_ids);
@@ -94,7 +94,7 @@ fn ids(report: &mut Report, fields: &Fields<'_>) -> String {
         report.warning("id", node.at, "this id is reserved in Kestra 1.x");
     }
     if fields.int(report, "revision").is_some_and(|revision| revision < 1) {
-        report.error("revision", fields.at, "revision: must be greater than or equal to 1");
+        report.error("revision", fields.place("revision"), "revision: must be greater than or equal to 1");
     }
     fields.string("id").unwrap_or_default()
 }

@@ -19,8 +19,11 @@ pub(super) fn read_inputs(report: &mut Report, node: &Node, path: &str, ids: &mu
     let mut inputs = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
-        if let Some(id) = item.get("id").or_else(|| item.get("name")).and_then(Node::scalar_text) {
-            ids.add(report, "input", id, &path, item.at);
+        let own = ["id", "name"].into_iter().find_map(|key| Some((key, item.get(key)?)));
+        if let Some((key, node)) = own
+            && let Some(id) = node.scalar_text()
+        {
+            ids.add(report, "input", id, &below(&path, key), node.at);
         }
         inputs.extend(input(report, item, &path));
     }
@@ -36,8 +39,8 @@ pub(super) fn read_outputs(report: &mut Report, node: &Node, path: &str) -> Vec<
         let path = format!("{path}[{index}]");
         let Some(fields) = fields::read(report, item, &path, &[OUTPUT], "output") else { continue };
         let Some(id) = fields.string("id") else { continue };
-        check::id(report, IdRule::Input, "id", &id, &fields.path("id"), item.at);
-        ids.add(report, "output", &id, &path, item.at);
+        check::id(report, IdRule::Input, "id", &id, &fields.path("id"), fields.place("id"));
+        ids.add(report, "output", &id, &fields.path("id"), fields.place("id"));
         let output_type = input_type(report, &fields, "type");
         let value = fields.properties(report, "value");
         let (Some(output_type), Some(value)) = (output_type, value) else { continue };
@@ -69,7 +72,7 @@ fn input_type(report: &mut Report, fields: &Fields<'_>, name: &str) -> Option<In
     let text = node.scalar_text().unwrap_or_default();
     let Some(known) = InputType::parse(text) else {
         let names = InputType::ALL.iter().map(|known| known.as_str());
-        let suggestion = nearest(text, names).map(|name| format!("did you mean `{name}`?"));
+        let suggestion = nearest(text, names).map(str::to_owned);
         report.error_with(&fields.path(name), node.at, format!("Invalid type: {text}"), suggestion);
         return None;
     };
@@ -93,7 +96,7 @@ fn input(report: &mut Report, node: &Node, path: &str) -> Option<Input> {
         (None, Some(at)) => {
             let text = at.scalar_text().unwrap_or_default();
             let names = InputType::ALL.iter().map(|known| known.as_str());
-            let suggestion = nearest(text, names).map(|name| format!("did you mean `{name}`?"));
+            let suggestion = nearest(text, names).map(str::to_owned);
             report.error_with(&below(path, "type"), at.at, format!("Invalid type: {text}"), suggestion);
             return None;
         }
@@ -107,7 +110,8 @@ fn input(report: &mut Report, node: &Node, path: &str) -> Option<Input> {
         }
     };
     if !id.is_empty() {
-        check::id(report, IdRule::Input, "id", &id, &below(path, "id"), node.at);
+        let key = if fields.get("id").is_some() { "id" } else { "name" };
+        check::id(report, IdRule::Input, "id", &id, &below(path, key), fields.place(key));
     }
     let input_type = input_type(report, &fields, "type")?;
     let kind = kind(report, &fields, input_type)?;
@@ -116,7 +120,7 @@ fn input(report: &mut Report, node: &Node, path: &str) -> Option<Input> {
     if fields.literal("displayName").is_some_and(|name| name.chars().count() > LONGEST_NAME) {
         report.error(
             &fields.path("displayName"),
-            fields.at,
+            fields.place("displayName"),
             format!("displayName: size must be between 0 and {LONGEST_NAME}"),
         );
     }
@@ -232,8 +236,11 @@ fn kind(report: &mut Report, fields: &Fields<'_>, input: InputType) -> Option<In
 fn item_type(report: &mut Report, fields: &Fields<'_>) -> Option<InputType> {
     let item = input_type(report, fields, "itemType")?;
     if !item.is_item() {
-        let at = fields.get("itemType").map_or(fields.at, |node| node.at);
-        report.error(&fields.path("itemType"), at, format!("`itemType` cannot be `{}`", item.as_str()));
+        report.error(
+            &fields.path("itemType"),
+            fields.place("itemType"),
+            format!("`itemType` cannot be `{}`", item.as_str()),
+        );
         return None;
     }
     Some(item)
@@ -241,7 +248,11 @@ fn item_type(report: &mut Report, fields: &Fields<'_>) -> Option<InputType> {
 
 fn select(report: &mut Report, fields: &Fields<'_>) -> Select {
     if fields.get("values").is_some() && fields.get("options").is_some() {
-        report.error(&fields.path("options"), fields.at, "`values` and `options` cannot be given together");
+        report.error(
+            &fields.path("options"),
+            fields.place("options"),
+            "`values` and `options` cannot be given together",
+        );
     }
     let name = if fields.get("options").is_some() { "options" } else { "values" };
     Select {
@@ -256,7 +267,7 @@ fn extensions(report: &mut Report, fields: &Fields<'_>) -> Vec<String> {
     let extensions = texts(report, fields, "allowedFileExtensions");
     for extension in extensions.iter().filter(|extension| !extension.starts_with('.')) {
         let message = format!("`{extension}`: an extension begins with a dot");
-        report.error(&fields.path("allowedFileExtensions"), fields.at, message);
+        report.error(&fields.path("allowedFileExtensions"), fields.place("allowedFileExtensions"), message);
     }
     extensions
 }
@@ -322,7 +333,8 @@ fn dependencies(report: &mut Report, items: &[Node], path: &str) {
         let names: Vec<&str> = cycle.iter().take(SHOWN).map(|index| ids[*index].as_str()).collect();
         let first = cycle[0];
         let message = format!("Cycle dependency detected for input with id '{}': [{}]", names[0], names.join(", "));
-        report.error(&format!("{path}[{first}].dependsOn"), items[first].at, message);
+        let at = items[first].get("dependsOn").map_or(items[first].at, |node| node.at);
+        report.error(&format!("{path}[{first}].dependsOn"), at, message);
     }
 }
 

@@ -60,7 +60,7 @@ impl Report {
     }
 
     pub(super) fn problem(&mut self, problem: Problem) {
-        self.add(&problem.path, problem.at, Severity::Error, problem.message, problem.suggestion, false);
+        self.add(&problem.path, problem.at, Severity::Error, problem.message, None, false);
     }
 
     /// A text with its template; one that does not compile is a warning, since it fails only when it is rendered.

@@ -18,7 +18,7 @@ pub(super) fn read(report: &mut Report, node: &Node, path: &str) -> Option<Retry
             && value >= bound
         {
             let text = fields.literal(small).unwrap_or_default();
-            let at = fields.get(small).map_or(fields.at, |node| node.at);
+            let at = fields.place(small);
             report.error(&fields.path(small), at, format!("'{small}' must be less than '{large}' but is {text}"));
         }
     };
@@ -43,7 +43,7 @@ pub(super) fn read(report: &mut Report, node: &Node, path: &str) -> Option<Retry
             &["minInterval", "maxInterval"]
         }
         other => {
-            let at = fields.get("type").map_or(fields.at, |node| node.at);
+            let at = fields.place("type");
             report.error(
                 &fields.path("type"),
                 at,
@@ -94,7 +94,7 @@ fn behavior(report: &mut Report, fields: &Fields<'_>) {
 fn max_attempts(report: &mut Report, fields: &Fields<'_>) -> Option<u32> {
     let number = fields.int(report, "maxAttempts")?;
     if number < 1 {
-        let at = fields.get("maxAttempts").map_or(fields.at, |node| node.at);
+        let at = fields.place("maxAttempts");
         report.error(&fields.path("maxAttempts"), at, "maxAttempts: must be greater than or equal to 1");
         return None;
     }

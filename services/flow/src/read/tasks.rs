@@ -54,7 +54,7 @@ pub(super) fn resolve_type(report: &mut Report, node: &Node, path: &str, role: R
     };
     let Some(entry) = table::lookup(name) else {
         let near = if report.is_full() { None } else { nearest_type(name, role) };
-        let suggestion = near.map(|name| format!("did you mean `{name}`?"));
+        let suggestion = near.map(str::to_owned);
         let message = format!("Invalid type: {name}; no plugin registered for the defined type");
         report.error_with(&path, type_node.at, message, suggestion);
         return None;
@@ -242,7 +242,7 @@ impl Tasks<'_> {
         });
         let limit = fields.int(self.report, "concurrencyLimit").unwrap_or(1);
         let concurrency_limit = u32::try_from(limit).unwrap_or_else(|_| {
-            let at = fields.get("concurrencyLimit").map_or(fields.at, |node| node.at);
+            let at = fields.place("concurrencyLimit");
             self.report.error(
                 &fields.path("concurrencyLimit"),
                 at,
@@ -259,17 +259,21 @@ impl Tasks<'_> {
         let (namespace, flow_id) = (fields.text(report, "namespace"), fields.text(report, "flowId"));
         for (name, text) in [("namespace", &namespace), ("flowId", &flow_id)] {
             if text.as_ref().is_some_and(|text| text.source().is_empty()) {
-                report.error(&fields.path(name), fields.at, format!("{name}: must not be empty"));
+                report.error(&fields.path(name), fields.place(name), format!("{name}: must not be empty"));
             }
         }
         let is = |text: &Option<Text>, own: &str| text.as_ref().is_some_and(|text| text.source() == own);
         if is(&namespace, &self.namespace) && is(&flow_id, &self.flow_id) {
             let message = format!("Recursive call to flow [{}.{}]", self.namespace, self.flow_id);
-            report.error(&fields.path("flowId"), fields.at, message);
+            report.error(&fields.path("flowId"), fields.place("flowId"), message);
         }
         let revision = fields.int(report, "revision");
         if revision.is_some_and(|revision| revision < 1) {
-            report.error(&fields.path("revision"), fields.at, "revision: must be greater than or equal to 1");
+            report.error(
+                &fields.path("revision"),
+                fields.place("revision"),
+                "revision: must be greater than or equal to 1",
+            );
         }
         Some(Subflow {
             revision: revision.and_then(|revision| u32::try_from(revision).ok()),

@@ -35,8 +35,10 @@ pub(super) fn read_list(report: &mut Report, node: &Node, path: &str) -> Vec<Tri
     let mut triggers = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
-        if let Some(id) = item.get("id").and_then(Node::scalar_text) {
-            ids.add(report, "trigger id", id, &fields::below(&path, "id"), item.at);
+        if let Some(node) = item.get("id")
+            && let Some(id) = node.scalar_text()
+        {
+            ids.add(report, "trigger id", id, &fields::below(&path, "id"), node.at);
         }
         triggers.extend(read(report, item, &path));
     }

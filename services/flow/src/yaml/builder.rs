@@ -164,12 +164,7 @@ impl Builder<'_> {
                         entries.push(Entry { key, key_at, value: node });
                     } else {
                         let path = self.path(&key);
-                        self.problems.push(Problem {
-                            at: key_at,
-                            path,
-                            message: format!("Duplicate field '{key}'"),
-                            suggestion: None,
-                        });
+                        self.problems.push(Problem { at: key_at, path, message: format!("Duplicate field '{key}'") });
                     }
                 }
             },
@@ -249,13 +244,11 @@ fn position(span: &Span) -> Position {
 }
 
 fn problem(at: Position, message: String) -> Problem {
-    Problem { at, path: String::new(), message: format!("Illegal flow source: {message}"), suggestion: None }
+    Problem { at, path: String::new(), message: format!("Illegal flow source: {message}") }
 }
 
 fn key_problem(at: Position) -> Problem {
-    let mut problem = problem(at, "a key must be a text".to_owned());
-    problem.suggestion = Some("a text that begins with `{{` must stand in quotes".to_owned());
-    problem
+    problem(at, "a key must be a text; a text that begins with `{{` must stand in quotes".to_owned())
 }
 
 fn scan_problem(error: &ScanError) -> Problem {

@@ -44,7 +44,6 @@ pub(crate) struct Problem {
     /// Path of the node; empty for the document.
     pub(crate) path: String,
     pub(crate) message: String,
-    pub(crate) suggestion: Option<String>,
 }
 
 /// The value of one YAML document, for inputs of type YAML.

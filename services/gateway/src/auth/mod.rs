@@ -3,12 +3,7 @@
 mod permissions;
 mod rate;
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, Uri, header};
@@ -21,7 +16,7 @@ use windhover_types::{Error, ErrorKind, Id, Secret, Tenant, Timestamp};
 pub(crate) use permissions::{Required, Role, required};
 pub(crate) use rate::Rates;
 
-use crate::error::Result;
+use crate::{error::Result, settings::MIN_BOOTSTRAP_TOKEN};
 
 /// Whoever makes a call, in the tenant that the call is about. In the extensions of every authenticated request.
 #[derive(Debug, Clone)]
@@ -84,12 +79,16 @@ pub(crate) struct Authenticator {
 /// revoked on this one.
 const BELIEVED: Duration = Duration::from_secs(3);
 const CACHED: usize = 10_000;
-const MIN_BOOTSTRAP_LENGTH: usize = 32;
 
 impl Authenticator {
-    pub(crate) fn new(directory: Arc<dyn Directory>, bootstrap: Option<Secret>, local: bool, default_tenant: Tenant) -> Result<Self, String> {
-        if bootstrap.as_ref().is_some_and(|token| token.expose().len() < MIN_BOOTSTRAP_LENGTH) {
-            return Err(format!("the bootstrap token must have at least {MIN_BOOTSTRAP_LENGTH} characters"));
+    pub(crate) fn new(
+        directory: Arc<dyn Directory>,
+        bootstrap: Option<Secret>,
+        local: bool,
+        default_tenant: Tenant,
+    ) -> Result<Self, String> {
+        if bootstrap.as_ref().is_some_and(|token| token.expose().len() < MIN_BOOTSTRAP_TOKEN) {
+            return Err(format!("the bootstrap token must have at least {MIN_BOOTSTRAP_TOKEN} characters"));
         }
         Ok(Self { directory, bootstrap, local, default_tenant, tokens: Mutex::default(), tenants: Mutex::default() })
     }
@@ -179,7 +178,8 @@ impl Authenticator {
 }
 
 pub(crate) fn tenant_not_found(tenant: &str) -> Error {
-    Error::new(ErrorKind::NotFound, reasons::TENANT_NOT_FOUND, format!("there is no tenant `{tenant}`")).with("tenant", tenant)
+    Error::new(ErrorKind::NotFound, reasons::TENANT_NOT_FOUND, format!("there is no tenant `{tenant}`"))
+        .with("tenant", tenant)
 }
 
 fn unauthenticated(message: &str) -> Error {
@@ -191,7 +191,9 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let text = value.to_str().map_err(|_| unauthenticated("the `authorization` metadata is not text"))?;
     match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(Some(token.trim())),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim()))
+        }
         _ => Err(unauthenticated("the `authorization` metadata must be `Bearer TOKEN`")),
     }
 }
@@ -222,7 +224,10 @@ impl<K, V> Default for Cache<K, V> {
 impl<K: std::hash::Hash + Eq, V: Clone> Cache<K, V> {
     fn get(&self, key: &K, now: Timestamp) -> Option<V> {
         // A clock that was set back must not make an entry live on.
-        self.0.get(key).filter(|(since, _)| *since <= now && now.since(*since) < BELIEVED).map(|(_, value)| value.clone())
+        self.0
+            .get(key)
+            .filter(|(since, _)| *since <= now && now.since(*since) < BELIEVED)
+            .map(|(_, value)| value.clone())
     }
 
     fn put(&mut self, key: K, value: V, now: Timestamp) {

@@ -129,7 +129,11 @@ mod tests {
         for rpc in &rpcs {
             assert!(matches!(required(rpc), Some(Needs(_))), "{rpc} has no entry in the table of permissions");
         }
-        let entries: Vec<_> = TABLE.iter().filter(|row| row.0.starts_with("windhover")).map(|row| format!("/{}/{}", row.0, row.1)).collect();
+        let entries: Vec<_> = TABLE
+            .iter()
+            .filter(|row| row.0.starts_with("windhover"))
+            .map(|row| format!("/{}/{}", row.0, row.1))
+            .collect();
         let once: BTreeSet<_> = entries.iter().cloned().collect();
         assert_eq!(once.len(), entries.len(), "an entry stands twice");
         assert_eq!(once, rpcs);
@@ -163,7 +167,11 @@ mod tests {
                     Needs(Role::PlatformAdmin) => &["platform administrator"],
                     Nothing => &[],
                 };
-                assert!(expected.iter().any(|word| role.starts_with(word)), "{method}: table {:?}, comment `{role}`", row.2);
+                assert!(
+                    expected.iter().any(|word| role.starts_with(word)),
+                    "{method}: table {:?}, comment `{role}`",
+                    row.2
+                );
                 seen += 1;
             }
         }
@@ -182,7 +190,9 @@ mod tests {
 
     #[test]
     fn paths_that_are_no_rpc_have_no_entry() {
-        for path in ["", "/", "/windhover.v1.FlowService", "/windhover.v1.FlowService/Drop", "windhover.v1.FlowService/GetFlow"] {
+        for path in
+            ["", "/", "/windhover.v1.FlowService", "/windhover.v1.FlowService/Drop", "windhover.v1.FlowService/GetFlow"]
+        {
             assert_eq!(required(path), None, "{path}");
         }
     }

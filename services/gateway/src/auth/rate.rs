@@ -50,7 +50,7 @@ mod tests {
     fn a_tenant_over_its_rate_is_told_when_to_come_back_and_others_are_not_touched() {
         let rates = Rates::new(1);
         let (loud, quiet) = (Tenant::trusted("loud"), Tenant::trusted("quiet"));
-        let refused = (0..5).filter_map(|_| rates.check(&loud).err()).last().unwrap();
+        let refused = (0..5).find_map(|_| rates.check(&loud).err()).unwrap();
         assert_eq!(refused.reason, reasons::RATE_LIMITED);
         assert!(refused.retry_after.is_some_and(|after| !after.is_zero()));
         assert!(rates.check(&quiet).is_ok());

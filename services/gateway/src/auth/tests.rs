@@ -125,7 +125,8 @@ async fn tokens_are_believed_for_a_few_seconds_and_end_on_time() {
 
 #[tokio::test]
 async fn a_store_that_is_down_does_not_make_a_credential_wrong() {
-    let auth = Authenticator::new(Arc::new(Fake { down: true, ..Fake::default() }), None, false, Tenant::main()).unwrap();
+    let auth =
+        Authenticator::new(Arc::new(Fake { down: true, ..Fake::default() }), None, false, Tenant::main()).unwrap();
     assert_eq!(call(&auth, "", &[("authorization", "Bearer viewer-a")], NOW).await, "UNAVAILABLE");
 }
 
@@ -137,7 +138,8 @@ fn a_short_bootstrap_token_is_refused() {
 
 #[test]
 fn a_caller_needs_the_role_or_one_above_it() {
-    let caller = Caller { tenant: Tenant::main(), role: Role::Editor, subject: "x".into(), token_id: None, expires: None };
+    let caller =
+        Caller { tenant: Tenant::main(), role: Role::Editor, subject: "x".into(), token_id: None, expires: None };
     assert!(caller.require(Role::Viewer).is_ok() && caller.require(Role::Editor).is_ok());
     let error = caller.require(Role::Admin).unwrap_err();
     assert_eq!((error.reason, error.metadata["role"].as_str()), (reasons::PERMISSION_DENIED, "admin"));

@@ -30,7 +30,11 @@ pub(crate) fn object(map: &JsonMap) -> Option<proto::Json> {
 pub(crate) fn inputs(inputs: BTreeMap<String, proto::Json>, limit: usize) -> Result<JsonMap> {
     let size: usize = inputs.iter().map(|(id, value)| id.len() + value.text.len()).sum();
     if size > limit {
-        let error = Error::new(ErrorKind::ResourceExhausted, reasons::MESSAGE_TOO_LARGE, format!("the inputs have {size} bytes together, the limit is {limit}; pass larger values as files"));
+        let error = Error::new(
+            ErrorKind::ResourceExhausted,
+            reasons::MESSAGE_TOO_LARGE,
+            format!("the inputs have {size} bytes together, the limit is {limit}; pass larger values as files"),
+        );
         return Err(error.with("limit", limit).field("inputs", format!("{size} bytes together; at most {limit}")));
     }
     let mut values = JsonMap::new();
@@ -68,10 +72,15 @@ pub(crate) fn request_labels(labels: Vec<proto::Label>) -> Result<Vec<Label>> {
             return Err(invalid(&format!("labels[{index}].value"), format!("1 to {MAX_LABEL_VALUE} characters")));
         }
         if label.key.starts_with(Label::SYSTEM_PREFIX) && label.key != Label::CORRELATION_ID {
-            let why = format!("`{}` is reserved: labels that begin with `system.` are set by Windhover alone", label.key);
-            return Err(Error::new(ErrorKind::InvalidArgument, reasons::LABEL_RESERVED, format!("labels[{index}]: {why}"))
-                .with("label", &label.key)
-                .field(format!("labels[{index}].key"), why));
+            let why =
+                format!("`{}` is reserved: labels that begin with `system.` are set by Windhover alone", label.key);
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                reasons::LABEL_RESERVED,
+                format!("labels[{index}]: {why}"),
+            )
+            .with("label", &label.key)
+            .field(format!("labels[{index}].key"), why));
         }
     }
     Ok(labels.into_iter().map(|label| Label::new(label.key, label.value)).collect())
@@ -95,17 +104,28 @@ mod tests {
             let error = request_labels(labels).unwrap_err();
             (error.reason, error.fields[0].field.clone())
         };
-        assert_eq!(refused(vec![label("a", "b"), label("system.from", "x")]), (reasons::LABEL_RESERVED, "labels[1].key".into()));
+        assert_eq!(
+            refused(vec![label("a", "b"), label("system.from", "x")]),
+            (reasons::LABEL_RESERVED, "labels[1].key".into())
+        );
         assert_eq!(refused(vec![label("", "b")]), (reasons::INVALID_ARGUMENT, "labels[0].key".into()));
         assert_eq!(refused(vec![label("a", "")]), (reasons::INVALID_ARGUMENT, "labels[0].value".into()));
-        assert_eq!(refused(vec![label("a", &"x".repeat(1_025))]), (reasons::INVALID_ARGUMENT, "labels[0].value".into()));
+        assert_eq!(
+            refused(vec![label("a", &"x".repeat(1_025))]),
+            (reasons::INVALID_ARGUMENT, "labels[0].value".into())
+        );
         assert_eq!(refused(vec![label("a", "b"); 101]), (reasons::INVALID_ARGUMENT, "labels".into()));
         assert_eq!(request_labels(vec![label("system.correlationId", "x")]).unwrap().len(), 1);
     }
 
     #[test]
     fn inputs_are_json_texts_within_a_limit() {
-        let given = |text: &str| BTreeMap::from([("a".to_owned(), proto::Json { text: text.into() }), ("b".to_owned(), proto::Json { text: "[".into() })]);
+        let given = |text: &str| {
+            BTreeMap::from([
+                ("a".to_owned(), proto::Json { text: text.into() }),
+                ("b".to_owned(), proto::Json { text: "[".into() }),
+            ])
+        };
         let error = inputs(given(""), 100).unwrap_err();
         assert_eq!(error.reason, reasons::INVALID_INPUT);
         assert_eq!(error.fields.iter().map(|field| field.field.as_str()).collect::<Vec<_>>(), ["inputs.a", "inputs.b"]);

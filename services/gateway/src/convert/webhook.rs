@@ -26,10 +26,16 @@ pub(crate) fn webhook_answer(execution: &Execution, url: &str, now: Timestamp) -
     answer.insert("state".into(), state(&execution.state, now));
     answer.insert("originalId".into(), json!(execution.original_id));
     if let Some(trigger) = &execution.trigger {
-        answer.insert("trigger".into(), json!({"id": trigger.id, "type": trigger.type_name, "variables": trigger.variables}));
+        answer.insert(
+            "trigger".into(),
+            json!({"id": trigger.id, "type": trigger.type_name, "variables": trigger.variables}),
+        );
     }
     answer.insert("deleted".into(), json!(false));
-    answer.insert("metadata".into(), json!({"attemptNumber": 1, "originalCreatedDate": execution.state.started().to_string()}));
+    answer.insert(
+        "metadata".into(),
+        json!({"attemptNumber": 1, "originalCreatedDate": execution.state.started().to_string()}),
+    );
     if let Some(at) = execution.schedule_time {
         answer.insert("scheduleDate".into(), json!(at.to_string()));
     }
@@ -56,7 +62,8 @@ fn state(history: &StateHistory, now: Timestamp) -> Value {
 /// ISO-8601 in hours, minutes and seconds, to the millisecond, as Java prints it.
 fn duration(duration: std::time::Duration) -> String {
     let seconds = duration.as_secs();
-    let (hours, minutes, seconds, millis) = (seconds / 3_600, seconds / 60 % 60, seconds % 60, duration.subsec_millis());
+    let (hours, minutes, seconds, millis) =
+        (seconds / 3_600, seconds / 60 % 60, seconds % 60, duration.subsec_millis());
     let mut text = String::from("PT");
     if hours > 0 {
         text.push_str(&format!("{hours}H"));
@@ -81,7 +88,14 @@ mod tests {
 
     #[test]
     fn durations_are_printed_as_java_does() {
-        for (millis, text) in [(0, "PT0S"), (1_706, "PT1.706S"), (500, "PT0.5S"), (60_000, "PT1M"), (3_600_000, "PT1H"), (90_061_010, "PT25H1M1.01S")] {
+        for (millis, text) in [
+            (0, "PT0S"),
+            (1_706, "PT1.706S"),
+            (500, "PT0.5S"),
+            (60_000, "PT1M"),
+            (3_600_000, "PT1H"),
+            (90_061_010, "PT25H1M1.01S"),
+        ] {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }
     }

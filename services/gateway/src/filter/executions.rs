@@ -86,9 +86,13 @@ mod tests {
         assert_eq!(filter.not[0].any[1].not[0].flow_ids, ["f"]);
         let second = Timestamp::from_millis(1_000);
         let after = second.plus(Duration::from_micros(1));
-        for (op, from, until) in
-            [("<", None, Some(second)), ("<=", None, Some(after)), (">", Some(after), None), (">=", Some(second), None), ("=", Some(second), Some(after))]
-        {
+        for (op, from, until) in [
+            ("<", None, Some(second)),
+            ("<=", None, Some(after)),
+            (">", Some(after), None),
+            (">=", Some(second), None),
+            ("=", Some(second), Some(after)),
+        ] {
             let filter = stored(&format!("ended {op} 1970-01-01T00:00:01Z"));
             assert_eq!(filter.ended, TimeRange { from, until }, "{op}");
         }

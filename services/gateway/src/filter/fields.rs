@@ -51,8 +51,12 @@ pub(crate) const EXECUTIONS: &[Field] = &[
     field("parent", Kind::Id),
 ];
 
-pub(crate) const FLOWS: &[Field] =
-    &[field("namespace", Kind::Namespace), field("flow", Kind::Text), field("labels", Kind::Label), field("disabled", Kind::Bool)];
+pub(crate) const FLOWS: &[Field] = &[
+    field("namespace", Kind::Namespace),
+    field("flow", Kind::Text),
+    field("labels", Kind::Label),
+    field("disabled", Kind::Bool),
+];
 
 pub(crate) const TASK_RUNS: &[Field] =
     &[field("state", Kind::State), field("task", Kind::Text), field("parent", Kind::Id), field("value", Kind::Text)];
@@ -204,7 +208,10 @@ fn find(test: &Test, fields: &'static [Field]) -> Result<(&'static Field, Option
         None => {
             let known: Vec<_> =
                 fields.iter().map(|field| if field.kind == Kind::Label { "labels.KEY" } else { field.name }).collect();
-            Err(FilterError::new(test.field_at, format!("unknown field `{name}`; this list knows {}", known.join(", "))))
+            Err(FilterError::new(
+                test.field_at,
+                format!("unknown field `{name}`; this list knows {}", known.join(", ")),
+            ))
         }
     }
 }

@@ -77,9 +77,13 @@ impl FilterError {
 impl From<FilterError> for windhover_types::Error {
     fn from(error: FilterError) -> Self {
         let text = format!("at character {}: {}", error.at, error.message);
-        Self::new(windhover_types::ErrorKind::InvalidArgument, windhover_proto::reasons::INVALID_FILTER, format!("filter, {text}"))
-            .with("position", error.at)
-            .field("filter", text)
+        Self::new(
+            windhover_types::ErrorKind::InvalidArgument,
+            windhover_proto::reasons::INVALID_FILTER,
+            format!("filter, {text}"),
+        )
+        .with("position", error.at)
+        .field("filter", text)
     }
 }
 

@@ -175,7 +175,8 @@ impl Parser {
             self.spaces();
             return Ok(value);
         }
-        let value = self.take_while(|c| !c.is_whitespace() && !matches!(c, '(' | ')' | '"' | ',' | '=' | '<' | '>' | '!'));
+        let value =
+            self.take_while(|c| !c.is_whitespace() && !matches!(c, '(' | ')' | '"' | ',' | '=' | '<' | '>' | '!'));
         if value.is_empty() {
             return Err(self.error("a value is expected here; texts with other characters than letters, digits and `.:-_/` stand in double quotes"));
         }
@@ -318,10 +319,12 @@ mod tests {
             Just(Op::GreaterOrEqual),
             Just(Op::Has)
         ];
-        (part, proptest::collection::vec(r#"[a-z "\\.é]{1,6}"#, 0..3), op, ".{0,12}").prop_map(|(first, rest, op, value)| {
-            let field = std::iter::once(first).chain(rest).collect();
-            Expr::Test(Test { field, op, value, field_at: 0, value_at: 0 })
-        })
+        (part, proptest::collection::vec(r#"[a-z "\\.é]{1,6}"#, 0..3), op, ".{0,12}").prop_map(
+            |(first, rest, op, value)| {
+                let field = std::iter::once(first).chain(rest).collect();
+                Expr::Test(Test { field, op, value, field_at: 0, value_at: 0 })
+            },
+        )
     }
 
     fn expressions() -> impl Strategy<Value = Expr> {

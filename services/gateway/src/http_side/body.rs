@@ -11,7 +11,12 @@ use super::HttpError;
 ///
 /// # Errors
 /// 413 above `limit` bytes; 415 for compressed bodies and forms with files; 422 for what is no UTF-8 text.
-pub(crate) async fn trigger_variables(headers: &HeaderMap, query: Option<&str>, body: Body, limit: usize) -> Result<JsonMap, HttpError> {
+pub(crate) async fn trigger_variables(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    body: Body,
+    limit: usize,
+) -> Result<JsonMap, HttpError> {
     let text = text_of(headers, body, limit).await?;
     let mut variables = JsonMap::new();
     if !text.is_empty() {
@@ -49,7 +54,10 @@ async fn text_of(headers: &HeaderMap, body: Body, limit: usize) -> Result<String
     })?;
     String::from_utf8(bytes.into()).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        HttpError::new(StatusCode::UNPROCESSABLE_ENTITY, format!("body: byte {at} is not UTF-8 text; webhooks take JSON or text"))
+        HttpError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("body: byte {at} is not UTF-8 text; webhooks take JSON or text"),
+        )
     })
 }
 
@@ -62,7 +70,8 @@ fn parsed(text: String) -> Value {
 }
 
 fn header_lists(headers: &HeaderMap) -> JsonMap {
-    let pairs = headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let pairs =
+        headers.iter().map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     lists(pairs)
 }
 
@@ -88,7 +97,11 @@ mod tests {
 
     use super::*;
 
-    async fn variables(headers: &[(&'static str, &str)], query: &str, body: impl Into<Body>) -> Result<Value, (u16, String)> {
+    async fn variables(
+        headers: &[(&'static str, &str)],
+        query: &str,
+        body: impl Into<Body>,
+    ) -> Result<Value, (u16, String)> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
@@ -115,7 +128,8 @@ mod tests {
 
     #[tokio::test]
     async fn headers_and_parameters_are_lists_and_a_missing_body_is_absent() {
-        let got = variables(&[("x-a", "1"), ("x-a", "2")], "name=john&age=12&age=13&empty&sp=a+b%20c", "").await.unwrap();
+        let got =
+            variables(&[("x-a", "1"), ("x-a", "2")], "name=john&age=12&age=13&empty&sp=a+b%20c", "").await.unwrap();
         assert_eq!(
             got,
             json!({

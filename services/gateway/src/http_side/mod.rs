@@ -40,7 +40,10 @@ pub(crate) fn router(webhooks: Arc<Webhooks>) -> Router {
 }
 
 async fn unknown_path() -> HttpError {
-    HttpError::new(StatusCode::NOT_FOUND, "Not Found: there is nothing at this path; calls are gRPC or gRPC-web, webhooks stand under /api/v1/executions/webhook")
+    HttpError::new(
+        StatusCode::NOT_FOUND,
+        "Not Found: there is nothing at this path; calls are gRPC or gRPC-web, webhooks stand under /api/v1/executions/webhook",
+    )
 }
 
 /// An id for every request, and an answer also when a handler panics. The path is not logged: it may hold a key.

@@ -14,7 +14,10 @@ use super::{
     webhook::{Called, check_method, enabled_webhooks},
 };
 
-pub(crate) async fn without_key(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Result<Response, HttpError> {
+pub(crate) async fn without_key(
+    State(webhooks): State<Arc<Webhooks>>,
+    request: Request,
+) -> Result<Response, HttpError> {
     webhooks.call_short(None, request).await
 }
 
@@ -50,7 +53,9 @@ impl Webhooks {
                 continue;
             }
             match key {
-                None => found.extend(enabled_webhooks(&flow).map(|(trigger, _)| (Arc::clone(&stored), trigger.id.clone()))),
+                None => {
+                    found.extend(enabled_webhooks(&flow).map(|(trigger, _)| (Arc::clone(&stored), trigger.id.clone())))
+                }
                 Some(key) => {
                     let with_key = self.with_key(&stored, &flow, key).await;
                     found.extend(with_key.map(|(trigger, _)| (Arc::clone(&stored), trigger.id.clone())));
@@ -71,9 +76,15 @@ fn only(mut candidates: Vec<Candidate>, by_key: bool) -> Result<Candidate, HttpE
 /// Names the paths that say which webhook is meant, not the webhooks: callers have shown no key.
 fn ambiguous(count: usize, by_key: bool) -> HttpError {
     let which = if by_key { "with this key" } else { "to choose" };
-    let found = if count == 0 { format!("there is no webhook {which}") } else { format!("there is more than one webhook {which}") };
+    let found = if count == 0 {
+        format!("there is no webhook {which}")
+    } else {
+        format!("there is more than one webhook {which}")
+    };
     HttpError::new(
         StatusCode::NOT_FOUND,
-        format!("Webhook not found: {found}; use /api/v1/executions/webhook/{{namespace}}/{{flow}}/{{key}} or /api/v1/{{tenant}}/executions/webhook/{{namespace}}/{{flow}}/{{key}}"),
+        format!(
+            "Webhook not found: {found}; use /api/v1/executions/webhook/{{namespace}}/{{flow}}/{{key}} or /api/v1/{{tenant}}/executions/webhook/{{namespace}}/{{flow}}/{{key}}"
+        ),
     )
 }

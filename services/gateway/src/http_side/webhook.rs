@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use windhover_engine::TriggerInfo;
 use windhover_executor::{CreateRequest, StoredFlow, now};
-use windhover_flow::{ConditionError, Flow, Trigger, TriggerKind, WebhookTrigger, evaluate_all};
 use windhover_expression::ExpressionError;
+use windhover_flow::{ConditionError, Flow, Trigger, TriggerKind, WebhookTrigger, evaluate_all};
 use windhover_types::{JsonMap, Label, Tenant, Timestamp};
 
 use super::{HttpError, body::trigger_variables, json_response};
@@ -20,6 +20,7 @@ use crate::{
     auth::{Authenticator, Rates},
     convert::webhook_answer,
     create::{Creator, Runnable, new_execution, runnable, trace_parent},
+    error::masked,
 };
 
 /// What webhooks need.
@@ -161,15 +162,16 @@ impl Webhooks {
         }
         let templates = &self.creator.templates;
         let seen = templates.variables(stored, flow, Some(variables));
-        let held = templates.evaluate(stored, &seen, now, |environment| {
+        let held = templates.evaluate_with_mask(stored, &seen, now, |environment| {
             match evaluate_all(&trigger.conditions, None, environment) {
                 Err(ConditionError::Expression(ExpressionError::Needs(_))) => ControlFlow::Continue(()),
                 other => ControlFlow::Break(other),
             }
         });
         match held.await {
-            Some(Ok(held)) => held,
-            Some(Err(why)) => {
+            Some((Ok(held), _)) => held,
+            Some((Err(why), masker)) => {
+                let why = masker.mask(&why.to_string());
                 tracing::warn!(tenant = %stored.tenant, namespace = stored.namespace, flow = stored.id, trigger = trigger.id, %why, "a condition has no answer and does not hold");
                 false
             }
@@ -188,10 +190,14 @@ impl Webhooks {
         let Runnable { stored, flow } = runnable;
         let templates = &self.creator.templates;
         let seen = templates.variables(stored, flow, Some(variables));
-        let rendered = templates.render(stored, &seen, now, |environment| given.render(environment)).await;
-        let invalid = |why: String| HttpError::new(StatusCode::UNPROCESSABLE_ENTITY, format!("Invalid entity: inputs: {why}"));
+        let rendered = templates.render_with_mask(stored, &seen, now, |environment| given.render(environment)).await;
+        let invalid =
+            |why: String| HttpError::new(StatusCode::UNPROCESSABLE_ENTITY, format!("Invalid entity: inputs: {why}"));
         match rendered.map_err(invalid)? {
-            serde_json::Value::Object(supplied) => Ok(self.creator.resolve(runnable, Some(variables), &supplied, now).await?),
+            (serde_json::Value::Object(supplied), masker) => {
+                let resolved = self.creator.resolve(runnable, Some(variables), &supplied, now).await;
+                Ok(resolved.map_err(|error| masked(error, &masker))?)
+            }
             _ => Err(invalid("the webhook's `inputs` are no map".to_owned())),
         }
     }

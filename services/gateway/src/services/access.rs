@@ -1,6 +1,10 @@
 //! AccessService: tokens, and who the caller is.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::BoxFuture;
@@ -56,7 +60,10 @@ impl AccessService for AccessApi {
         answer(self.revoke(&caller, request).await)
     }
 
-    async fn who_am_i(&self, request: Request<proto::WhoAmIRequest>) -> Result<Response<proto::WhoAmIResponse>, Status> {
+    async fn who_am_i(
+        &self,
+        request: Request<proto::WhoAmIRequest>,
+    ) -> Result<Response<proto::WhoAmIResponse>, Status> {
         let (caller, _) = open(request)?;
         answer(Ok(proto::WhoAmIResponse {
             subject: caller.subject.to_string(),
@@ -76,7 +83,8 @@ impl AccessApi {
             return Err(invalid("name", format!("1 to {MAX_NAME} characters")));
         }
         let role = proto::Role::try_from(request.role).ok().and_then(Role::from_proto);
-        let role = role.ok_or_else(|| invalid("role", "is required: one of VIEWER, OPERATOR, EDITOR, ADMIN, PLATFORM_ADMIN"))?;
+        let role =
+            role.ok_or_else(|| invalid("role", "is required: one of VIEWER, OPERATOR, EDITOR, ADMIN, PLATFORM_ADMIN"))?;
         caller.require(role)?;
         let lifetime = request.lifetime.map(|lifetime| convert::from_duration("lifetime", lifetime)).transpose()?;
         if lifetime.is_some_and(|lifetime| lifetime < Duration::from_secs(1)) {
@@ -124,10 +132,11 @@ impl AccessApi {
         let mut names: HashMap<Id, String> = HashMap::new();
         let mut tokens = Vec::with_capacity(page.items.len());
         for token in &page.items {
-            if !names.contains_key(&token.account) {
-                names.insert(token.account, account_name(&self.0.store, token).await?);
-            }
-            tokens.push(shown(token, names.get(&token.account).cloned().unwrap_or_default()));
+            let name = match names.entry(token.account) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(place) => place.insert(account_name(&self.0.store, token).await?).clone(),
+            };
+            tokens.push(shown(token, name));
         }
         Ok(proto::ListTokensResponse { tokens, next_page_token: self.0.next_token(&binding, page.next) })
     }
@@ -187,8 +196,9 @@ impl Directory for StoreDirectory {
     fn token(&self, hash: [u8; 32]) -> BoxFuture<'_, Result<Option<FoundToken>>> {
         Box::pin(async move {
             let Some(token) = self.0.find_token(&hash).await? else { return Ok(None) };
-            let role = Role::parse(&token.role)
-                .ok_or_else(|| internal(format!("the token {} has the role `{}`, which is unknown", token.id, token.role)))?;
+            let role = Role::parse(&token.role).ok_or_else(|| {
+                internal(format!("the token {} has the role `{}`, which is unknown", token.id, token.role))
+            })?;
             let name = account_name(&self.0, &token).await?.into();
             Ok(Some(FoundToken {
                 id: token.id,

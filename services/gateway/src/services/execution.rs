@@ -41,7 +41,10 @@ impl ExecutionService for ExecutionApi {
         let parent = trace_of(&request);
         let (caller, request) = open(request)?;
         let created = self.0.creator.create(&caller.tenant, request, parent).await;
-        answer(created.map(|created| proto::CreateExecutionResponse { execution: Some(convert::execution(&created, true)) }))
+        answer(
+            created
+                .map(|created| proto::CreateExecutionResponse { execution: Some(convert::execution(&created, true)) }),
+        )
     }
 
     async fn batch_create_executions(
@@ -159,7 +162,11 @@ impl ExecutionApi {
         Ok(proto::GetExecutionResponse { execution: Some(self.0.shown(&execution, full).await?) })
     }
 
-    async fn wait(&self, tenant: &Tenant, request: proto::WaitExecutionRequest) -> Result<proto::WaitExecutionResponse> {
+    async fn wait(
+        &self,
+        tenant: &Tenant,
+        request: proto::WaitExecutionRequest,
+    ) -> Result<proto::WaitExecutionResponse> {
         let id = convert::id("execution_id", &request.execution_id)?;
         let full = convert::is_full(request.view, true)?;
         let states = (request.states.iter().enumerate())
@@ -190,7 +197,11 @@ impl ExecutionApi {
         }
     }
 
-    async fn kill(&self, tenant: &Tenant, request: proto::KillExecutionRequest) -> Result<proto::KillExecutionResponse> {
+    async fn kill(
+        &self,
+        tenant: &Tenant,
+        request: proto::KillExecutionRequest,
+    ) -> Result<proto::KillExecutionResponse> {
         let id = convert::id("execution_id", &request.execution_id)?;
         check_request_id(&request.request_id)?;
         let before = self.0.execution(tenant, id).await?;

@@ -27,17 +27,26 @@ pub(crate) struct FlowApi(pub(crate) Arc<Shared>);
 
 #[tonic::async_trait]
 impl FlowService for FlowApi {
-    async fn apply_flow(&self, request: Request<proto::ApplyFlowRequest>) -> Result<Response<proto::ApplyFlowResponse>, Status> {
+    async fn apply_flow(
+        &self,
+        request: Request<proto::ApplyFlowRequest>,
+    ) -> Result<Response<proto::ApplyFlowResponse>, Status> {
         let (caller, request) = open(request)?;
         answer(self.apply(&caller, request).await)
     }
 
-    async fn get_flow(&self, request: Request<proto::GetFlowRequest>) -> Result<Response<proto::GetFlowResponse>, Status> {
+    async fn get_flow(
+        &self,
+        request: Request<proto::GetFlowRequest>,
+    ) -> Result<Response<proto::GetFlowResponse>, Status> {
         let (caller, request) = open(request)?;
         answer(self.get(&caller.tenant, request).await)
     }
 
-    async fn list_flows(&self, request: Request<proto::ListFlowsRequest>) -> Result<Response<proto::ListFlowsResponse>, Status> {
+    async fn list_flows(
+        &self,
+        request: Request<proto::ListFlowsRequest>,
+    ) -> Result<Response<proto::ListFlowsResponse>, Status> {
         let (caller, request) = open(request)?;
         answer(self.list(&caller.tenant, request).await)
     }
@@ -166,7 +175,8 @@ fn check_name(request: &proto::ApplyFlowRequest) -> Result<()> {
     }
     let Some(flow) = windhover_flow::validate(&request.source).flow else { return Ok(()) };
     let mut error = Error::new(ErrorKind::InvalidArgument, reasons::INVALID_FLOW, "");
-    for (wanted, have, what) in [(&request.flow_id, &flow.id, "id"), (&request.namespace, &flow.namespace, "namespace")] {
+    for (wanted, have, what) in [(&request.flow_id, &flow.id, "id"), (&request.namespace, &flow.namespace, "namespace")]
+    {
         if !wanted.is_empty() && wanted != have {
             let why = format!("illegal flow {what} update: the source is of `{have}`, not of `{wanted}`");
             error = error.field(format!("source {what}"), why);

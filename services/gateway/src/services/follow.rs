@@ -242,7 +242,8 @@ impl Follower {
     async fn send_logs(&mut self, next: i64) -> Result<(), Stop> {
         let Some(filter) = self.logs.clone() else { return Ok(()) };
         while self.position.log < next {
-            let rows = self.shared.store.list_execution_logs(&self.tenant, self.id, &filter, self.position.log, PAGE).await?;
+            let rows =
+                self.shared.store.list_execution_logs(&self.tenant, self.id, &filter, self.position.log, PAGE).await?;
             let last = (rows.len() as u64) < PAGE;
             for row in rows {
                 self.position.log = row.position + 1;

@@ -6,7 +6,9 @@ use prost::Message;
 use windhover_engine::TaskRun;
 use windhover_executor::{StoredFlow, now};
 use windhover_proto::v1 as proto;
-use windhover_store::{Batch, CommitError, FlowFilter, LogFilter, LogRow, NamespaceFilter, RequestIdRow, TaskRunFilter};
+use windhover_store::{
+    Batch, CommitError, FlowFilter, LogFilter, LogRow, NamespaceFilter, RequestIdRow, TaskRunFilter,
+};
 use windhover_types::{Error, ErrorKind, Id, Tenant, label_value};
 
 use super::{ExecutionApi, FlowApi, Shared, internal};
@@ -120,7 +122,13 @@ impl Shared {
     ///
     /// # Errors
     /// REQUEST_ID_REUSED when it was used before, for whatever.
-    pub(super) async fn reserve<M: Message>(&self, tenant: &Tenant, method: &str, request_id: &str, request: &M) -> Result<()> {
+    pub(super) async fn reserve<M: Message>(
+        &self,
+        tenant: &Tenant,
+        method: &str,
+        request_id: &str,
+        request: &M,
+    ) -> Result<()> {
         if request_id.is_empty() {
             return Ok(());
         }
@@ -136,15 +144,23 @@ impl Shared {
         match self.store.create(&batch).await {
             Ok(()) => Ok(()),
             Err(CommitError::RequestIds(_)) => Err(reused(request_id)),
-            Err(CommitError::Unavailable(_) | CommitError::Unknown(_)) => {
-                Err(Error::new(ErrorKind::Unavailable, windhover_proto::reasons::UNAVAILABLE, "the database is not available"))
-            }
+            Err(CommitError::Unavailable(_) | CommitError::Unknown(_)) => Err(Error::new(
+                ErrorKind::Unavailable,
+                windhover_proto::reasons::UNAVAILABLE,
+                "the database is not available",
+            )),
             Err(error) => Err(internal(error)),
         }
     }
 
     /// Task runs in order of creation.
-    pub(super) async fn task_runs(&self, tenant: &Tenant, execution: Id, after: Option<u32>, limit: u64) -> Result<Vec<TaskRun>> {
+    pub(super) async fn task_runs(
+        &self,
+        tenant: &Tenant,
+        execution: Id,
+        after: Option<u32>,
+        limit: u64,
+    ) -> Result<Vec<TaskRun>> {
         Ok(self.store.list_task_runs(tenant, execution, &TaskRunFilter::default(), after, limit).await?)
     }
 }
@@ -162,14 +178,19 @@ fn number(position: &[u8]) -> Option<i64> {
 }
 
 impl ExecutionApi {
-    pub(super) async fn list(&self, tenant: &Tenant, request: proto::ListExecutionsRequest) -> Result<proto::ListExecutionsResponse> {
+    pub(super) async fn list(
+        &self,
+        tenant: &Tenant,
+        request: proto::ListExecutionsRequest,
+    ) -> Result<proto::ListExecutionsResponse> {
         let full = convert::is_full(request.view, false)?;
         let mut size = page_size(request.page_size)?;
         if full {
             size = size.min(MAX_FULL);
         }
         let filter = &filter::for_store(&Filter::parse(&request.filter, EXECUTIONS)?);
-        let binding = Binding::new(&["executions", tenant.as_str(), &request.filter, if full { "full" } else { "basic" }]);
+        let binding =
+            Binding::new(&["executions", tenant.as_str(), &request.filter, if full { "full" } else { "basic" }]);
         let after = self.0.begin(&binding, &request.page_token)?;
         let store = &self.0.store;
         let page = scan(
@@ -191,13 +212,22 @@ impl ExecutionApi {
         Ok(proto::ListExecutionsResponse { executions, next_page_token: self.0.next_token(&binding, page.next) })
     }
 
-    pub(super) async fn list_runs(&self, tenant: &Tenant, request: proto::ListTaskRunsRequest) -> Result<proto::ListTaskRunsResponse> {
+    pub(super) async fn list_runs(
+        &self,
+        tenant: &Tenant,
+        request: proto::ListTaskRunsRequest,
+    ) -> Result<proto::ListTaskRunsResponse> {
         let id = convert::id("execution_id", &request.execution_id)?;
         let full = convert::is_full(request.view, false)?;
         let size = page_size(request.page_size)?;
         let filter = Filter::parse(&request.filter, TASK_RUNS)?;
-        let binding =
-            Binding::new(&["task runs", tenant.as_str(), &request.execution_id, &request.filter, if full { "full" } else { "basic" }]);
+        let binding = Binding::new(&[
+            "task runs",
+            tenant.as_str(),
+            &request.execution_id,
+            &request.filter,
+            if full { "full" } else { "basic" },
+        ]);
         let after = self.0.begin(&binding, &request.page_token)?;
         self.0.execution(tenant, id).await?;
         let narrowed = &narrow_task_runs(&filter);
@@ -242,7 +272,9 @@ pub(super) fn narrow_logs(filter: &Filter) -> LogFilter {
         match (check.field, check.op, &check.value) {
             ("task", Op::Equal, Value::Text(task)) => narrowed.task_ids = vec![task.clone()],
             ("task_run", Op::Equal, Value::Id(run)) => narrowed.task_runs = vec![*run],
-            ("level", Op::Equal | Op::GreaterOrEqual | Op::Greater, Value::Level(level)) => narrowed.min_level = Some(*level),
+            ("level", Op::Equal | Op::GreaterOrEqual | Op::Greater, Value::Level(level)) => {
+                narrowed.min_level = Some(*level)
+            }
             _ => {}
         }
     }
@@ -281,14 +313,20 @@ impl Record for StoredFlow {
             ("namespace", _) => Have::Text(&self.namespace),
             ("flow", _) => Have::Text(&self.id),
             ("disabled", _) => Have::Bool(flow.is_some_and(|flow| flow.disabled)),
-            ("labels", Some(key)) => flow.and_then(|flow| label_value(&flow.labels, key)).map_or(Have::Nothing, Have::Text),
+            ("labels", Some(key)) => {
+                flow.and_then(|flow| label_value(&flow.labels, key)).map_or(Have::Nothing, Have::Text)
+            }
             _ => Have::Nothing,
         }
     }
 }
 
 impl FlowApi {
-    pub(super) async fn list(&self, tenant: &Tenant, request: proto::ListFlowsRequest) -> Result<proto::ListFlowsResponse> {
+    pub(super) async fn list(
+        &self,
+        tenant: &Tenant,
+        request: proto::ListFlowsRequest,
+    ) -> Result<proto::ListFlowsResponse> {
         let full = convert::is_full(request.view, false)?;
         let size = page_size(request.page_size)?;
         let filter = Filter::parse(&request.filter, FLOWS)?;
@@ -364,8 +402,12 @@ fn narrow_flows(filter: &Filter) -> FlowFilter {
     let mut narrowed = FlowFilter::default();
     for check in filter.required() {
         match (check.field, check.op, &check.value) {
-            ("namespace", Op::Has, Value::Below(parent)) => narrowed.namespaces = vec![NamespaceFilter::Below(parent.clone())],
-            ("namespace", Op::Equal, Value::Text(name)) => narrowed.namespaces = vec![NamespaceFilter::Exact(name.clone())],
+            ("namespace", Op::Has, Value::Below(parent)) => {
+                narrowed.namespaces = vec![NamespaceFilter::Below(parent.clone())]
+            }
+            ("namespace", Op::Equal, Value::Text(name)) => {
+                narrowed.namespaces = vec![NamespaceFilter::Exact(name.clone())]
+            }
             ("flow", Op::Equal, Value::Text(id)) => narrowed.ids = vec![id.clone()],
             _ => {}
         }

@@ -23,7 +23,10 @@ pub(crate) struct LogApi(pub(crate) Arc<Shared>);
 
 #[tonic::async_trait]
 impl LogService for LogApi {
-    async fn list_logs(&self, request: Request<proto::ListLogsRequest>) -> Result<Response<proto::ListLogsResponse>, Status> {
+    async fn list_logs(
+        &self,
+        request: Request<proto::ListLogsRequest>,
+    ) -> Result<Response<proto::ListLogsResponse>, Status> {
         let (caller, request) = open(request)?;
         answer(self.list(&caller.tenant, request).await)
     }

@@ -69,7 +69,8 @@ fn stopping() -> Error {
 }
 
 fn execution_not_found(id: windhover_types::Id) -> Error {
-    Error::new(ErrorKind::NotFound, reasons::EXECUTION_NOT_FOUND, format!("there is no execution {id}")).with("execution", id)
+    Error::new(ErrorKind::NotFound, reasons::EXECUTION_NOT_FOUND, format!("there is no execution {id}"))
+        .with("execution", id)
 }
 
 /// An error inside the process that a user cannot do anything about.

@@ -87,17 +87,24 @@ impl SecretApi {
         Ok(proto::ListSecretsResponse { secrets, next_page_token: self.0.next_token(&binding, next) })
     }
 
-    async fn delete(&self, caller: &Caller, request: proto::DeleteSecretRequest) -> Result<proto::DeleteSecretResponse> {
+    async fn delete(
+        &self,
+        caller: &Caller,
+        request: proto::DeleteSecretRequest,
+    ) -> Result<proto::DeleteSecretResponse> {
         let proto::DeleteSecretRequest { namespace, name } = request;
         check_place(&namespace, &name)?;
         if !self.0.store.delete_secret(&caller.tenant, &namespace, &name).await? {
-            let place = if namespace.is_empty() { "the tenant".to_owned() } else { format!("the namespace {namespace}") };
+            let place =
+                if namespace.is_empty() { "the tenant".to_owned() } else { format!("the namespace {namespace}") };
             let message = format!("there is no secret {name} in {place}");
             return Err(Error::new(ErrorKind::NotFound, reasons::SECRET_NOT_FOUND, message)
                 .with("namespace", namespace)
                 .with("name", name));
         }
-        self.0.audit(caller, "SecretService.DeleteSecret", format!("secrets/{namespace}/{}", name.to_uppercase())).await;
+        self.0
+            .audit(caller, "SecretService.DeleteSecret", format!("secrets/{namespace}/{}", name.to_uppercase()))
+            .await;
         Ok(proto::DeleteSecretResponse {})
     }
 }
@@ -119,7 +126,12 @@ fn check_namespace(namespace: &str) -> Result<()> {
     if namespace.is_empty() || (namespace.len() <= MAX_NAMESPACE && namespace.split('.').all(part)) {
         return Ok(());
     }
-    Err(invalid("namespace", format!("parts of a-z, 0-9, `_`, `-` with dots between, at most {MAX_NAMESPACE} characters; empty for the whole tenant")))
+    Err(invalid(
+        "namespace",
+        format!(
+            "parts of a-z, 0-9, `_`, `-` with dots between, at most {MAX_NAMESPACE} characters; empty for the whole tenant"
+        ),
+    ))
 }
 
 fn shown(secret: StoredSecret) -> proto::Secret {

@@ -32,7 +32,10 @@ impl TenantService for TenantApi {
         answer(self.create(&caller, request).await)
     }
 
-    async fn get_tenant(&self, request: Request<proto::GetTenantRequest>) -> Result<Response<proto::GetTenantResponse>, Status> {
+    async fn get_tenant(
+        &self,
+        request: Request<proto::GetTenantRequest>,
+    ) -> Result<Response<proto::GetTenantResponse>, Status> {
         let (caller, request) = open(request)?;
         answer(self.get(&caller, request).await)
     }
@@ -47,7 +50,11 @@ impl TenantService for TenantApi {
 }
 
 impl TenantApi {
-    async fn create(&self, caller: &Caller, request: proto::CreateTenantRequest) -> Result<proto::CreateTenantResponse> {
+    async fn create(
+        &self,
+        caller: &Caller,
+        request: proto::CreateTenantRequest,
+    ) -> Result<proto::CreateTenantResponse> {
         const METHOD: &str = "CreateTenant";
         check_request_id(&request.request_id)?;
         let tenant = Tenant::parse(&request.tenant_id).map_err(|error| {
@@ -61,7 +68,9 @@ impl TenantApi {
         if !self.0.done_before(&caller.tenant, METHOD, &request.request_id, &request).await? {
             if !self.0.store.create_tenant(&tenant, now()).await? {
                 let message = format!("there is a tenant `{tenant}` already");
-                return Err(Error::new(ErrorKind::AlreadyExists, reasons::TENANT_EXISTS, message).with("tenant", &tenant));
+                return Err(
+                    Error::new(ErrorKind::AlreadyExists, reasons::TENANT_EXISTS, message).with("tenant", &tenant)
+                );
             }
             self.0.audit(caller, "TenantService.CreateTenant", format!("tenants/{tenant}")).await;
             self.0.remember(&caller.tenant, METHOD, &request.request_id, &request).await;

@@ -143,7 +143,7 @@ impl Store {
     /// Locks the instance's row against whoever wants to move its shards, until the end of the transaction.
     async fn check_fence(&self, db: &DatabaseTransaction, fence: &Fence) -> Result<(), Stop> {
         let sql = match self.backend() {
-            Backend::Postgres => "SELECT epoch FROM service_instances WHERE id = $1",
+            Backend::Postgres => "SELECT epoch FROM service_instances WHERE id = $1 FOR KEY SHARE",
             // The transaction holds the only write lock there is.
             Backend::Sqlite => "SELECT epoch FROM service_instances WHERE id = ?",
         };

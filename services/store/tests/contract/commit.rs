@@ -240,7 +240,7 @@ async fn a_request_id_answers_with_its_first_row(test: TestStore) -> anyhow::Res
     };
     let stored = RequestIdRow { request_id: "a\u{fffd}".to_owned(), ..request("", 1, later) };
     match store.commit(&fence, &second).await.unwrap_err() {
-        CommitError::RequestIds(rows) => assert_eq!(rows, [stored.clone()]),
+        CommitError::RequestIds(rows) => assert_eq!(rows, std::slice::from_ref(&stored)),
         other => panic!("{other:?}"),
     }
     assert_eq!(store.get_execution(&acme(), id("execution", 2)).await?, None);

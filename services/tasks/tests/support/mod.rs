@@ -14,7 +14,7 @@ use axum::{
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use windhover_engine::{Env, Execution, NewExecution, TaskRun, new_execution};
+use windhover_engine::{Env, Execution, LogLine, NewExecution, TaskRun, new_execution};
 use windhover_flow::{Flow, TaskKind};
 use windhover_outbound::{AddressPolicy, Client, ClientConfig};
 use windhover_tasks::{
@@ -110,6 +110,10 @@ pub(crate) struct World {
     pub(crate) lookups: Mutex<Vec<String>>,
     pub(crate) executions: Mutex<HashMap<Id, Execution>>,
     pub(crate) task_runs: Mutex<Vec<(Id, TaskRun)>>,
+    /// Of the attempt's execution; `Err`: they cannot be read.
+    pub(crate) error_logs: Mutex<Option<Result<Vec<LogLine>, String>>>,
+    /// What was asked of the log: execution, limit, wait.
+    pub(crate) log_reads: Mutex<Vec<(Id, usize, std::time::Duration)>>,
     /// Applied one by one, each time somebody waits.
     pub(crate) changes: Mutex<Vec<Execution>>,
 }
@@ -131,6 +135,17 @@ impl ExecutionSource for World {
     async fn last_task_run(&self, _: &Tenant, id: Id, state: Option<State>) -> Result<Option<TaskRun>, String> {
         let fits = |run: &TaskRun| state.is_none_or(|state| run.state.current() == state);
         Ok(self.task_runs.lock().iter().rev().find(|(of, run)| *of == id && fits(run)).map(|(_, run)| run.clone()))
+    }
+
+    async fn error_logs(
+        &self,
+        _: &Tenant,
+        id: Id,
+        limit: usize,
+        wait: std::time::Duration,
+    ) -> Result<Vec<LogLine>, String> {
+        self.log_reads.lock().push((id, limit, wait));
+        self.error_logs.lock().clone().unwrap_or_else(|| Ok(Vec::new()))
     }
 
     async fn changed(&self, _: &Tenant, _: Id, at_most: std::time::Duration) {

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use windhover_types::Secret;
 
 use super::{HealthChecks, Status};
-use crate::Registry;
+use crate::{Registry, metrics::published};
 
 /// What the endpoints need.
 #[derive(Clone)]
@@ -106,7 +106,8 @@ async fn selected_health(config: Shared, Path(selector): Path<String>) -> Respon
 }
 
 async fn prometheus(State(config): Shared) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], config.registry.prometheus()).into_response()
+    let text = config.registry.prometheus() + &published::prometheus();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn metric_names(State(config): Shared) -> Response {

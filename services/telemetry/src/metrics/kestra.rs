@@ -9,7 +9,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use windhover_types::{Label, Tenant, label_value};
 
-use super::{Counter, ExecutionMetrics, Gauge, Registry, TaskMetrics, Timer, facade::Facade, names, process};
+use super::{Counter, ExecutionMetrics, Gauge, Registry, TaskMetrics, Timer, names, process, published};
 
 /// Settings of metrics (operations reference 1.1).
 #[derive(Debug, Clone)]
@@ -95,8 +95,7 @@ impl Metrics {
         static INSTALLED: OnceLock<Metrics> = OnceLock::new();
         let install = || {
             let installed = Self::new(config);
-            // An error says that a test or a library came first; our own metrics do not depend on it.
-            let _ = metrics::set_global_recorder(Facade::new(installed.inner.registry.clone()));
+            published::install();
             installed
         };
         INSTALLED.get_or_init(install).clone()

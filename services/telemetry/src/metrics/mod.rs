@@ -3,10 +3,10 @@
 
 mod cells;
 mod execution;
-mod facade;
 mod kestra;
 mod names;
 mod process;
+pub(crate) mod published;
 mod registry;
 mod render;
 mod task;

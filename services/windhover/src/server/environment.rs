@@ -40,6 +40,11 @@ impl Roots {
     /// For the engine.
     pub(super) fn engine(&self, inline: Arc<dyn InlineTasks>) -> Env {
         let shared = |map: &JsonMap| Arc::new(Value::Object(map.clone()));
-        Env { envs: shared(&self.envs), globals: shared(&self.globals), kestra: shared(&self.kestra), ..Env::new(inline) }
+        Env {
+            envs: shared(&self.envs),
+            globals: shared(&self.globals),
+            kestra: shared(&self.kestra),
+            ..Env::new(inline)
+        }
     }
 }

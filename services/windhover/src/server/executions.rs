@@ -1,15 +1,20 @@
-//! Executions as tasks see them, for notifications about other executions.
+//! Executions as tasks see them: for notifications about executions, and what their own has logged.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use windhover_engine::{Execution, TaskRun};
+use tokio::time::{Instant, timeout_at};
+use windhover_engine::{Execution, LogLine, TaskRun};
 use windhover_executor::ExecutorHandle;
-use windhover_store::{Store, TaskRunFilter};
+use windhover_store::{LogFilter, LogRow, Store, TaskRunFilter};
 use windhover_tasks::ExecutionSource;
-use windhover_types::{Id, State, Tenant};
+use windhover_types::{Id, Level, State, Tenant};
 
 const PAGE: u64 = 1_000;
+
+/// The oldest lines are looked for among so many, in the order in which they came: a task's lines come after lines of
+/// others that were written later, but not by much.
+const ERROR_LINES: u64 = 250;
 
 pub(super) struct StoredExecutions {
     store: Store,
@@ -19,6 +24,12 @@ pub(super) struct StoredExecutions {
 impl StoredExecutions {
     pub(super) fn new(store: Store, executor: ExecutorHandle) -> Self {
         Self { store, executor }
+    }
+
+    async fn error_rows(&self, tenant: &Tenant, id: Id) -> Result<Vec<LogRow>, String> {
+        let filter = LogFilter { min_level: Some(Level::Error), ..LogFilter::default() };
+        let rows = self.store.list_execution_logs(tenant, id, &filter, 0, ERROR_LINES).await;
+        rows.map_err(|error| error.to_string())
     }
 }
 
@@ -33,13 +44,28 @@ impl ExecutionSource for StoredExecutions {
         let mut after = None;
         let mut last = None;
         loop {
-            let page = self.store.list_task_runs(tenant, id, &filter, after, PAGE).await.map_err(|error| error.to_string())?;
+            let page =
+                self.store.list_task_runs(tenant, id, &filter, after, PAGE).await.map_err(|error| error.to_string())?;
             match page.last() {
                 Some(run) => after = Some(run.seq),
                 None => return Ok(last),
             }
             last = page.into_iter().next_back();
         }
+    }
+
+    async fn error_logs(&self, tenant: &Tenant, id: Id, limit: usize, wait: Duration) -> Result<Vec<LogLine>, String> {
+        // Before the first look: no line can come between that and the waiting.
+        let mut hints = self.executor.subscribe(tenant, id);
+        let until = Instant::now() + wait;
+        let mut rows = self.error_rows(tenant, id).await?;
+        while rows.is_empty() && timeout_at(until, hints.changed()).await.unwrap_or(false) {
+            rows = self.error_rows(tenant, id).await?;
+        }
+        let mut lines: Vec<LogLine> = rows.into_iter().map(|row| row.line).collect();
+        lines.sort_by_key(|line| line.at);
+        lines.truncate(limit);
+        Ok(lines)
     }
 
     async fn changed(&self, tenant: &Tenant, id: Id, at_most: Duration) {

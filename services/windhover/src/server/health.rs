@@ -24,9 +24,7 @@ impl HealthIndicator for DatabaseHealth {
 
     async fn check(&self, name: &str) -> Health {
         let part = match self.store.version().await {
-            Ok(version) => {
-                Health::up().detail("database", self.store.backend().as_str()).detail("version", version)
-            }
+            Ok(version) => Health::up().detail("database", self.store.backend().as_str()).detail("version", version),
             Err(error) => Health::error(error.to_string()),
         };
         Health::of(name, &self.location, part)
@@ -50,7 +48,10 @@ mod tests {
 
     #[test]
     fn the_location_shows_no_credentials() {
-        assert_eq!(location("postgres://u:p%40ss@db:5432/windhover?sslmode=require"), "jdbc:postgresql://db:5432/windhover");
+        assert_eq!(
+            location("postgres://u:p%40ss@db:5432/windhover?sslmode=require"),
+            "jdbc:postgresql://db:5432/windhover"
+        );
         assert_eq!(location("sqlite:/data/windhover.db"), "jdbc:sqlite:/data/windhover.db");
     }
 }

@@ -1,31 +1,35 @@
 //! `windhover server …`: puts the parts of a process together and ends them in order.
 
+mod check;
+mod database;
 mod environment;
 mod executions;
 mod health;
+mod housekeeping;
 mod key;
 mod ownership;
 mod secrets;
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinError};
 use windhover_executor::{Executor, ExecutorConfig, Flows};
 use windhover_gateway::Gateway;
 use windhover_outbound::{AddressPolicy, ClientConfig};
 use windhover_queue::{InProcessHints, InProcessJobs, JobsConfig, in_process_wakeups};
 use windhover_storage::Keyring;
-use windhover_store::{Store, StoreOptions};
+use windhover_store::Store;
 use windhover_tasks::{InlineTaskTable, TaskServices};
 use windhover_telemetry::{
     Metrics, MetricsConfig,
@@ -36,14 +40,16 @@ use windhover_types::Secret;
 use windhover_worker::{WakeupSink, Worker, WorkerConfig, WorkerParts};
 
 use self::{
-    environment::Roots, executions::StoredExecutions, health::DatabaseHealth, ownership::Ownership, secrets::StoredSecrets,
+    environment::Roots, executions::StoredExecutions, health::DatabaseHealth, ownership::Ownership,
+    secrets::StoredSecrets,
 };
-use crate::settings::Settings;
+use crate::settings::{KEYS, Settings};
 
 /// How long a stopping server waits for what is under way.
 const GRACE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = settings_help())]
 pub(crate) enum ServerCommand {
     /// Everything in one process on SQLite, for this machine alone, without login
     Local(ServerArguments),
@@ -65,6 +71,14 @@ pub(crate) struct ServerArguments {
     /// Folder for what the process keeps: the database of `local`, the generated master key
     #[arg(long)]
     data_dir: Option<PathBuf>,
+}
+
+/// The settings by their names in the file of `--config`.
+fn settings_help() -> String {
+    let longest = KEYS.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
+    let lines: Vec<String> = KEYS.iter().map(|(key, what)| format!("  {key:longest$}  {what}")).collect();
+    let example = "as a variable of the environment `windhover.database.url` is WINDHOVER_DATABASE_URL";
+    format!("Settings ({example}):\n{}", lines.join("\n"))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,42 +127,75 @@ async fn serve(mode: Mode, arguments: ServerArguments) -> Result<()> {
     if !settings.ignored.is_empty() {
         tracing::warn!(settings = ?settings.ignored, "settings that mean nothing to Windhover are ignored");
     }
+    check::check(&settings)?;
     let ports = Ports::bind(mode, &settings).await?;
     let data_dir = data_dir(&settings)?;
-    let keyring = Keyring::new(key::master_key(&settings, &data_dir)?);
+    let key = key::find(&settings, &data_dir)?;
 
-    let url = database_url(mode, &settings, &data_dir)?;
-    let store = open_store(&url, &settings).await?;
+    let url = database::url(mode, &settings, &data_dir)?;
+    let store = database::open(&url, &settings).await?;
     let shard_count = store.number_of_shards(settings.number("windhover.shards")?).await?;
-    check_key(&store, &keyring).await?;
+    let keyring = key::keyring(key, &store).await?;
     let ownership = Ownership::take(&store, shard_count).await?;
 
     let (stop, stopped) = watch::channel(false);
     let ready = Ready::default();
     let management = manage(&settings, &metrics, &store, &url, ready.clone());
-    let management = tokio::spawn(management.serve(ports.management, until(stopped.clone())));
+    let mut management = tokio::spawn(management.serve(ports.management, until(stopped.clone())));
 
-    let parts = Parts::start(mode, &settings, store.clone(), keyring, metrics, &ownership).await?;
-    let gateway = tokio::spawn(parts.gateway.serve(ports.api, until(stopped.clone())));
+    let parts = match Parts::start(mode, &settings, store.clone(), keyring, metrics, &ownership).await {
+        Ok(parts) => parts,
+        Err(error) => {
+            ownership.give_back().await;
+            return Err(error);
+        }
+    };
+    let mut gateway = tokio::spawn(parts.gateway.serve(ports.api, until(stopped.clone())));
+    let housekeeping = tokio::spawn(housekeeping::run(store.clone(), ownership.shards()));
     ready.set(true);
-    tracing::info!(api = %ports.api_address, management = %ports.management_address, mode = ?mode, database = store.backend().as_str(), "ready");
+    tracing::info!(
+        api = %ports.api_address,
+        management = %ports.management_address,
+        mode = ?mode,
+        database = store.backend().as_str(),
+        "ready"
+    );
 
+    let mut grace = GRACE;
     let outcome = tokio::select! {
         signal = stop_signal() => signal,
-        lost = ownership.lost() => Err(anyhow::anyhow!("{lost}")),
+        lost = ownership.lost() => {
+            // Nothing can be committed any more: there is nothing to wait for.
+            grace = Duration::ZERO;
+            Err(anyhow::anyhow!("{lost}"))
+        }
+        ended = &mut gateway => Err(unexpected_end("API", ended)),
+        ended = &mut management => Err(unexpected_end("management endpoints", ended)),
     };
     ready.set(false);
     tracing::info!("stopping");
     let _ = stop.send(true);
-    if tokio::time::timeout(GRACE, gateway).await.is_err() {
+    housekeeping.abort();
+    let deadline = Instant::now() + grace;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    if !gateway.is_finished() && tokio::time::timeout(left(), &mut gateway).await.is_err() {
         tracing::warn!("open calls were cut off");
+        gateway.abort();
     }
-    parts.worker.stop(GRACE).await;
+    parts.worker.stop(left()).await;
     parts.executor.stop().await;
     ownership.give_back().await;
     store.close().await;
     management.abort();
     outcome
+}
+
+fn unexpected_end<E: Display>(what: &str, ended: Result<Result<(), E>, JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow::anyhow!("the {what} ended by themselves"),
+        Ok(Err(error)) => anyhow::anyhow!("the {what} ended: {error}"),
+        Err(error) => anyhow::anyhow!("the {what} broke: {error}"),
+    }
 }
 
 fn start_log(settings: &Settings, metrics: &Metrics) -> Result<()> {
@@ -157,7 +204,10 @@ fn start_log(settings: &Settings, metrics: &Metrics) -> Result<()> {
         Some("json") => LogFormat::Json,
         Some(other) => bail!("the setting `windhover.log.format` is `text` or `json`, not `{other}`"),
     };
-    let mut levels = BTreeMap::from([("root".to_owned(), settings.text("windhover.log.level").unwrap_or_else(|| "INFO".to_owned()))]);
+    let mut levels = BTreeMap::from([(
+        "root".to_owned(),
+        settings.text("windhover.log.level").unwrap_or_else(|| "INFO".to_owned()),
+    )]);
     levels.extend(settings.texts("logger.levels."));
     logging::init(&LogConfig { format, levels }, metrics.registry()).map_err(|reason| anyhow::anyhow!("{reason}"))?;
     Ok(())
@@ -179,7 +229,11 @@ impl Ports {
         };
         let bind = async |key: &str, default: u16| -> Result<TcpListener> {
             let port = settings.number(key)?.unwrap_or(default);
-            TcpListener::bind((host, port)).await.with_context(|| format!("port {port} ({key}) cannot be used"))
+            let listener = TcpListener::bind((host, port)).await;
+            let flag = key.trim_start_matches("windhover.");
+            listener.map_err(|error| {
+                anyhow::anyhow!("port {port} cannot be used: {error}; choose another one with --{flag} ({key})")
+            })
         };
         let api = bind("windhover.port", 8080).await?;
         let fallback = settings.number("endpoints.all.port")?.unwrap_or(8081);
@@ -192,39 +246,16 @@ impl Ports {
 fn data_dir(settings: &Settings) -> Result<PathBuf> {
     let folder = match settings.text("windhover.data-dir") {
         Some(folder) => PathBuf::from(folder),
-        None => match std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"))) {
+        None => match std::env::var_os("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))
+        {
             Some(base) => base.join("windhover"),
             None => bail!("there is no home folder for the data: set windhover.data-dir or --data-dir"),
         },
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
     Ok(folder)
-}
-
-fn database_url(mode: Mode, settings: &Settings, data_dir: &Path) -> Result<String> {
-    match (settings.text("windhover.database.url"), mode) {
-        (Some(url), _) => Ok(url),
-        (None, Mode::Local) => Ok(format!("sqlite:{}", data_dir.join("windhover.db").display())),
-        (None, Mode::Standalone) => bail!(
-            "no database is set: WINDHOVER_DATABASE_URL=postgres://user:password@host/database (or windhover.database.url in --config)"
-        ),
-    }
-}
-
-async fn open_store(url: &str, settings: &Settings) -> Result<Store> {
-    let options = StoreOptions {
-        max_connections: settings.number("windhover.database.max-connections")?.unwrap_or(16),
-        ..StoreOptions::default()
-    };
-    let store = Store::connect(url, options).await?;
-    store.migrate().await?;
-    Ok(store)
-}
-
-/// Another master key than the one that this installation began with is told at once, not when a secret is needed.
-async fn check_key(store: &Store, keyring: &Keyring) -> Result<()> {
-    let kept = store.key_check(&keyring.key_check().context("the master key cannot be used")?).await?;
-    keyring.verify_check(&kept).context("the master key is not the one that this installation was started with")
 }
 
 fn manage(settings: &Settings, metrics: &Metrics, store: &Store, url: &str, ready: Ready) -> Management {
@@ -288,12 +319,14 @@ impl Parts {
         let sink = Arc::new(WakeupSink::new(Arc::new(wakeups)));
         let worker = Worker::start(config, WorkerParts { queue: jobs, sink, tasks, metrics });
 
+        let token_key = keyring.derive_key("page tokens");
         let gateway = Gateway::builder()
             .store(store)
             .flows(flows)
             .executor(handle)
             .keyring(keyring)
             .secrets(secrets)
+            .token_key(token_key)
             .settings(gateway_settings(mode, settings, &roots)?)
             .build()
             .map_err(|reason| anyhow::anyhow!("{reason}"))?;
@@ -326,7 +359,8 @@ fn gateway_settings(mode: Mode, settings: &Settings, roots: &Roots) -> Result<wi
 
 fn outbound_client(allow_private: bool) -> Result<windhover_outbound::Client> {
     let addresses = AddressPolicy::public().allow_private(allow_private);
-    windhover_outbound::Client::new(ClientConfig { addresses, ..Default::default() }).context("the HTTP client of the tasks")
+    windhover_outbound::Client::new(ClientConfig { addresses, ..Default::default() })
+        .context("the HTTP client of the tasks")
 }
 
 /// Done once `stopped` says so.

@@ -1,5 +1,7 @@
 //! Real server processes for tests, and clients of them.
 
+#![allow(dead_code, reason = "each test file uses what it needs")]
+
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
@@ -12,11 +14,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use windhover_client::{Client, ClientOptions};
 use windhover_testkit::free_port;
 
-pub const TOKEN: &str = "test-bootstrap-token-0123456789abcdef";
+pub(crate) const TOKEN: &str = "test-bootstrap-token-0123456789abcdef";
 
 /// Where a server keeps its data.
 #[derive(Clone)]
-pub enum Database {
+pub(crate) enum Database {
     /// `server local` on SQLite in the folder.
     Sqlite,
     /// `server standalone` on this Postgres.
@@ -24,21 +26,34 @@ pub enum Database {
 }
 
 /// A server of one test; killed when it goes.
-pub struct Server {
+pub(crate) struct Server {
     database: Database,
     folder: PathBuf,
-    pub port: u16,
-    pub management: u16,
+    pub(crate) port: u16,
+    pub(crate) management: u16,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
 impl Server {
     /// Not started yet; the ports stay the same over restarts.
-    pub fn new(database: Database, folder: &Path) -> Result<Self> {
-        Ok(Self { database, folder: folder.to_owned(), port: free_port()?, management: free_port()?, child: None })
+    pub(crate) fn new(database: Database, folder: &Path) -> Result<Self> {
+        Ok(Self {
+            database,
+            folder: folder.to_owned(),
+            port: free_port()?,
+            management: free_port()?,
+            environment: Vec::new(),
+            child: None,
+        })
     }
 
-    pub async fn start(&mut self) -> Result<()> {
+    /// A variable of its environment, from the next start on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) async fn start(&mut self) -> Result<()> {
         let mode = match self.database {
             Database::Sqlite => "local",
             Database::Postgres(_) => "standalone",
@@ -51,6 +66,7 @@ impl Server {
             .args(["--port", &self.port.to_string(), "--management-port", &self.management.to_string()])
             .env("WINDHOVER_OUTBOUND_ALLOW_PRIVATE", "true")
             .env_remove("WINDHOVER_DATABASE_URL")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::from(log.try_clone()?))
             .stderr(Stdio::from(log));
         if let Database::Postgres(url) = &self.database {
@@ -70,7 +86,7 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
@@ -79,7 +95,7 @@ impl Server {
     }
 
     /// SIGTERM; answers the exit code once it has ended by itself.
-    pub async fn terminate(&mut self) -> Result<Option<i32>> {
+    pub(crate) async fn terminate(&mut self) -> Result<Option<i32>> {
         let Some(mut child) = self.child.take() else { return Ok(None) };
         let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
         anyhow::ensure!(killed.success(), "kill -TERM failed");
@@ -87,7 +103,7 @@ impl Server {
         Ok(status.code())
     }
 
-    pub async fn client(&self) -> Result<Client> {
+    pub(crate) async fn client(&self) -> Result<Client> {
         let mut options = ClientOptions::new(format!("http://127.0.0.1:{}", self.port));
         if let Database::Postgres(_) = self.database {
             options = options.token(TOKEN);
@@ -95,7 +111,7 @@ impl Server {
         Ok(Client::connect(options).await?)
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
@@ -113,11 +129,17 @@ impl Drop for Server {
 }
 
 /// The status of a GET on this machine; `None` when nobody answers.
-pub async fn http_status(port: u16, path: &str) -> Option<u16> {
+pub(crate) async fn http_status(port: u16, path: &str) -> Option<u16> {
+    let answer = http_get(port, path).await?;
+    answer.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Everything that is answered to a GET on this machine; `None` when nobody answers.
+pub(crate) async fn http_get(port: u16, path: &str) -> Option<String> {
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
-    answer.split_whitespace().nth(1)?.parse().ok()
+    Some(answer)
 }

@@ -27,10 +27,10 @@ use windhover_tasks::InlineTaskTable;
 use windhover_telemetry::{Metrics, MetricsConfig};
 use windhover_types::{Secret, Tenant};
 
-pub const BOOTSTRAP: &str = "a-bootstrap-token-of-the-tests-only";
+pub(crate) const BOOTSTRAP: &str = "a-bootstrap-token-of-the-tests-only";
 
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     channel: Channel,
     executor: Executor,
     serving: JoinHandle<()>,
@@ -40,9 +40,9 @@ pub struct Server {
 
 /// Metadata of calls.
 #[derive(Clone, Default)]
-pub struct As {
-    pub token: Option<String>,
-    pub tenant: Option<String>,
+pub(crate) struct As {
+    pub(crate) token: Option<String>,
+    pub(crate) tenant: Option<String>,
 }
 
 impl Interceptor for As {
@@ -62,13 +62,13 @@ impl Interceptor for As {
 
 type Caller = InterceptedService<Channel, As>;
 
-pub struct Calls {
-    pub flows: FlowServiceClient<Caller>,
-    pub executions: ExecutionServiceClient<Caller>,
-    pub logs: LogServiceClient<Caller>,
-    pub secrets: SecretServiceClient<Caller>,
-    pub tenants: TenantServiceClient<Caller>,
-    pub access: AccessServiceClient<Caller>,
+pub(crate) struct Calls {
+    pub(crate) flows: FlowServiceClient<Caller>,
+    pub(crate) executions: ExecutionServiceClient<Caller>,
+    pub(crate) logs: LogServiceClient<Caller>,
+    pub(crate) secrets: SecretServiceClient<Caller>,
+    pub(crate) tenants: TenantServiceClient<Caller>,
+    pub(crate) access: AccessServiceClient<Caller>,
 }
 
 struct Secrets(Store, Keyring);
@@ -91,11 +91,11 @@ impl SecretSource for Secrets {
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Settings::default()).await
     }
 
-    pub async fn with(settings: Settings) -> Self {
+    pub(crate) async fn with(settings: Settings) -> Self {
         // Some other test of the process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -124,11 +124,8 @@ impl Server {
             metrics: Metrics::new(MetricsConfig::default()),
         };
         let (executor, handle) = Executor::start(config).await.unwrap();
-        let settings = Settings {
-            bootstrap_token: Some(Secret::new(BOOTSTRAP)),
-            stop_grace: Duration::from_secs(5),
-            ..settings
-        };
+        let settings =
+            Settings { bootstrap_token: Some(Secret::new(BOOTSTRAP)), stop_grace: Duration::from_secs(5), ..settings };
         let gateway = Gateway::builder()
             .store(store)
             .flows(flows)
@@ -151,11 +148,11 @@ impl Server {
         Self { address, channel, executor, serving, stop, _folder: folder }
     }
 
-    pub fn local() -> Settings {
+    pub(crate) fn local() -> Settings {
         Settings { mode: Mode::Local, ..Settings::default() }
     }
 
-    pub fn calls(&self, who: As) -> Calls {
+    pub(crate) fn calls(&self, who: As) -> Calls {
         let channel = || self.channel.clone();
         Calls {
             flows: FlowServiceClient::with_interceptor(channel(), who.clone()),
@@ -168,20 +165,20 @@ impl Server {
     }
 
     /// As the bootstrap token, in the default tenant.
-    pub fn admin(&self) -> Calls {
+    pub(crate) fn admin(&self) -> Calls {
         self.calls(As { token: Some(BOOTSTRAP.into()), tenant: None })
     }
 
-    pub fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// Stops it as a server stops; tells whether everything ended in time.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let Self { channel, executor, serving, stop, .. } = self;
         drop(channel);
         let _ = stop.send(());
@@ -191,13 +188,16 @@ impl Server {
 }
 
 /// Reason of a status.
-pub fn reason(status: &Status) -> String {
+pub(crate) fn reason(status: &Status) -> String {
     let details = status.get_error_details();
     details.error_info().map(|info| format!("{} {}", info.domain, info.reason)).unwrap_or_else(|| format!("{status:?}"))
 }
 
 /// Fields of a status.
-pub fn fields(status: &Status) -> Vec<String> {
+pub(crate) fn fields(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
-    details.bad_request().map(|bad| bad.field_violations.iter().map(|one| one.field.clone()).collect()).unwrap_or_default()
+    details
+        .bad_request()
+        .map(|bad| bad.field_violations.iter().map(|one| one.field.clone()).collect())
+        .unwrap_or_default()
 }

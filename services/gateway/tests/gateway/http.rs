@@ -1,10 +1,8 @@
 //! Webhooks, gRPC-web and JSON errors over HTTP/1.1.
 
-mod server;
-
+use crate::server::Server;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use server::Server;
 use windhover_proto::{admin::v1 as admin, v1 as proto};
 
 const WEBHOOKS: &str = r#"
@@ -16,7 +14,6 @@ inputs:
   - id: severity
     type: SELECT
     values: [low, high]
-    required: false
 tasks:
   - id: out
     type: io.kestra.plugin.core.debug.Return
@@ -73,9 +70,14 @@ async fn answer(response: Response) -> (u16, Value) {
 }
 
 async fn started() -> Server {
-    let server = Server::with(windhover_gateway::Settings { public_url: Some("https://wh.example/".into()), ..Default::default() }).await;
+    let server = Server::with(windhover_gateway::Settings {
+        public_url: Some("https://wh.example/".into()),
+        ..Default::default()
+    })
+    .await;
     let mut calls = server.admin();
-    let secret = proto::PutSecretRequest { namespace: "company".into(), name: "hook".into(), value: "from-a-secret".into() };
+    let secret =
+        proto::PutSecretRequest { namespace: "company".into(), name: "hook".into(), value: "from-a-secret".into() };
     calls.secrets.put_secret(secret).await.unwrap();
     calls.flows.apply_flow(proto::ApplyFlowRequest { source: WEBHOOKS.into(), ..Default::default() }).await.unwrap();
     server
@@ -97,9 +99,13 @@ async fn webhooks_start_executions_that_see_the_call() {
     let id = execution["id"].as_str().unwrap();
     assert_eq!(execution["url"], format!("https://wh.example/ui/main/executions/company.team/hooks/{id}"));
     let labels = execution["labels"].as_array().unwrap();
-    assert!(labels.contains(&json!({"key": "team", "value": "ops"})) && labels.contains(&json!({"key": "system.from", "value": "trigger"})));
+    assert!(
+        labels.contains(&json!({"key": "team", "value": "ops"}))
+            && labels.contains(&json!({"key": "system.from", "value": "trigger"}))
+    );
 
-    let (status, execution) = http.send(Method::GET, "/api/v1/executions/webhook/company.team/hooks/from-a-secret", "").await;
+    let (status, execution) =
+        http.send(Method::GET, "/api/v1/executions/webhook/company.team/hooks/from-a-secret", "").await;
     assert_eq!((status, &execution["trigger"]["id"]), (200, &json!("hidden")));
     assert_eq!(execution["trigger"]["variables"].get("body"), None);
     let mut calls = server.admin();
@@ -172,7 +178,8 @@ async fn grpc_web_speaks_over_http_1() {
     use prost::Message;
     let server = Server::with(Server::local()).await;
     let call = |path: &str, frame: Vec<u8>| {
-        let request = Client::new().post(server.url(path)).header("content-type", "application/grpc-web+proto").body(frame);
+        let request =
+            Client::new().post(server.url(path)).header("content-type", "application/grpc-web+proto").body(frame);
         async move { request.send().await.unwrap() }
     };
     let empty = vec![0, 0, 0, 0, 0];

@@ -1,10 +1,8 @@
 //! The services over a real connection.
 
-mod server;
-
 use std::time::Duration;
 
-use server::{As, Server, fields, reason};
+use crate::server::{As, Server, fields, reason};
 use tonic::{Code, Request};
 use windhover_proto::{
     admin::v1 as admin,
@@ -62,7 +60,8 @@ async fn a_flow_is_applied_run_followed_and_read() {
     let again = calls.flows.apply_flow(apply(HELLO)).await.unwrap().into_inner();
     assert_eq!(again.outcome(), proto::apply_flow_response::Outcome::Unchanged);
 
-    let response = calls.executions.create_execution(create("", &[("who", "\"world\""), ("times", "\"3\"")])).await.unwrap();
+    let response =
+        calls.executions.create_execution(create("", &[("who", "\"world\""), ("times", "\"3\"")])).await.unwrap();
     assert!(response.metadata().get("windhover-request-id").is_some());
     let created = response.into_inner().execution.unwrap();
     assert_eq!(created.state.as_ref().unwrap().current(), proto::State::Created);
@@ -97,7 +96,8 @@ async fn a_flow_is_applied_run_followed_and_read() {
     let foreign = proto::FollowExecutionRequest { execution_id: other.id, ..resumed };
     assert_eq!(calls.executions.follow_execution(foreign).await.unwrap_err().code(), Code::InvalidArgument);
 
-    let request = proto::ListLogsRequest { execution_id: created.id, filter: "text:HELLO".into(), ..Default::default() };
+    let request =
+        proto::ListLogsRequest { execution_id: created.id, filter: "text:HELLO".into(), ..Default::default() };
     let lines = calls.logs.list_logs(request).await.unwrap().into_inner().lines;
     assert_eq!(lines.iter().map(|line| line.task_id.as_str()).collect::<Vec<_>>(), ["say"]);
     server.stop().await;
@@ -128,14 +128,19 @@ async fn bad_input_is_refused_with_reason_and_fields() {
     let reserved = proto::CreateExecutionRequest { labels: vec![label], ..create("", &[]) };
     assert_eq!(reason(&calls.executions.create_execution(reserved).await.unwrap_err()), "windhover LABEL_RESERVED");
 
-    let wrong = calls.flows.apply_flow(apply("id: x\nnamespace: a\ntasks:\n  - id: t\n    type: no.such.Type\n")).await.unwrap_err();
+    let wrong = calls
+        .flows
+        .apply_flow(apply("id: x\nnamespace: a\ntasks:\n  - id: t\n    type: no.such.Type\n"))
+        .await
+        .unwrap_err();
     assert_eq!(reason(&wrong), "windhover INVALID_FLOW");
     assert!(fields(&wrong)[0].starts_with("source:5:"), "{:?}", fields(&wrong));
     let renamed = proto::ApplyFlowRequest { flow_id: "other".into(), ..apply(HELLO) };
     assert_eq!(reason(&calls.flows.apply_flow(renamed).await.unwrap_err()), "windhover INVALID_FLOW");
     let stale = proto::ApplyFlowRequest { etag: "old".into(), ..apply(HELLO) };
     assert_eq!(reason(&calls.flows.apply_flow(stale).await.unwrap_err()), "windhover ETAG_MISMATCH");
-    let checked = calls.flows.validate_flow(proto::ValidateFlowRequest { source: "id: [".into() }).await.unwrap().into_inner();
+    let checked =
+        calls.flows.validate_flow(proto::ValidateFlowRequest { source: "id: [".into() }).await.unwrap().into_inner();
     assert!(!checked.valid && checked.violations[0].line > 0);
 
     let request = proto::ListExecutionsRequest { filter: "state=GONE".into(), ..Default::default() };
@@ -194,13 +199,19 @@ async fn a_batch_answers_each_request_in_its_place() {
                 assert!(execution.inputs.unwrap().text.contains(&format!("\"times\":{n}")));
             }
             Outcome::Error(error) => {
-                assert_eq!((n % 3, error.code, error.reason.as_str()), (0, Code::InvalidArgument as i32, "INVALID_INPUT"));
+                assert_eq!(
+                    (n % 3, error.code, error.reason.as_str()),
+                    (0, Code::InvalidArgument as i32, "INVALID_INPUT")
+                );
                 assert_eq!(error.fields[0].field, "inputs.times");
             }
         }
     }
     let none = proto::BatchCreateExecutionsRequest { requests: Vec::new() };
-    assert_eq!(reason(&calls.executions.batch_create_executions(none).await.unwrap_err()), "windhover INVALID_ARGUMENT");
+    assert_eq!(
+        reason(&calls.executions.batch_create_executions(none).await.unwrap_err()),
+        "windhover INVALID_ARGUMENT"
+    );
 
     // Pages hold every execution once, newest first.
     let mut ids = Vec::new();
@@ -218,7 +229,8 @@ async fn a_batch_answers_each_request_in_its_place() {
         if token.is_empty() {
             break;
         }
-        let other = proto::ListExecutionsRequest { page_token: token.clone(), filter: "state=SUCCESS".into(), ..request };
+        let other =
+            proto::ListExecutionsRequest { page_token: token.clone(), filter: "state=SUCCESS".into(), ..request };
         assert_eq!(reason(&calls.executions.list_executions(other).await.unwrap_err()), "windhover INVALID_PAGE_TOKEN");
     }
     assert_eq!(ids.len(), 200);
@@ -235,7 +247,7 @@ async fn tenants_tokens_and_roles_keep_callers_apart() {
     assert_eq!(reason(&platform.tenants.create_tenant(tenant("acme")).await.unwrap_err()), "windhover TENANT_EXISTS");
     assert_eq!(reason(&platform.tenants.create_tenant(tenant("A B")).await.unwrap_err()), "windhover INVALID_TENANT");
 
-    let mut acme = server.calls(As { token: Some(server::BOOTSTRAP.into()), tenant: Some("acme".into()) });
+    let mut acme = server.calls(As { token: Some(crate::server::BOOTSTRAP.into()), tenant: Some("acme".into()) });
     let token = |role: admin::Role, request_id: &str| admin::CreateTokenRequest {
         name: format!("{role:?}"),
         role: role as i32,
@@ -267,7 +279,10 @@ async fn tenants_tokens_and_roles_keep_callers_apart() {
     let token_id = made.token.unwrap().id;
     let revoked = acme.access.revoke_token(admin::RevokeTokenRequest { token_id: token_id.clone() }).await.unwrap();
     assert!(revoked.into_inner().token.unwrap().revoked.is_some());
-    assert_eq!(reason(&viewer.access.who_am_i(admin::WhoAmIRequest {}).await.unwrap_err()), "windhover UNAUTHENTICATED");
+    assert_eq!(
+        reason(&viewer.access.who_am_i(admin::WhoAmIRequest {}).await.unwrap_err()),
+        "windhover UNAUTHENTICATED"
+    );
     let listed = acme.access.list_tokens(admin::ListTokensRequest::default()).await.unwrap().into_inner().tokens;
     assert_eq!(listed.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(), ["Admin", "Viewer"]);
     assert_eq!((&listed[1].id, listed[1].revoked.is_some()), (&token_id, true));
@@ -312,10 +327,8 @@ async fn whoever_waits_is_told_when_the_server_stops_and_a_kill_ends_what_sleeps
     let killed = calls.executions.create_execution(create("", &[])).await.unwrap().into_inner().execution.unwrap();
     let running = proto::WaitExecutionRequest { states: vec![proto::State::Running as i32], ..wait(&killed.id) };
     assert!(calls.executions.wait_execution(running).await.unwrap().into_inner().reached);
-    let in_vain = proto::WaitExecutionRequest {
-        timeout: Some(Duration::from_millis(1).try_into().unwrap()),
-        ..wait(&killed.id)
-    };
+    let in_vain =
+        proto::WaitExecutionRequest { timeout: Some(Duration::from_millis(1).try_into().unwrap()), ..wait(&killed.id) };
     assert!(!calls.executions.wait_execution(in_vain).await.unwrap().into_inner().reached);
     let kill = proto::KillExecutionRequest { execution_id: killed.id.clone(), request_id: "stop".into() };
     calls.executions.kill_execution(kill.clone()).await.unwrap();
@@ -329,11 +342,15 @@ async fn whoever_waits_is_told_when_the_server_stops_and_a_kill_ends_what_sleeps
     let request = proto::FollowExecutionRequest { execution_id: sleeps.id.clone(), ..Default::default() };
     let mut stream = calls.executions.follow_execution(request).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
-    let mut waiting = server.calls(As::default());
-    let waiting = tokio::spawn(async move { waiting.executions.wait_execution(wait(&sleeps.id)).await });
+    // The second call is answered after the first one has arrived, on the same connection.
+    let (mut waiting, mut other) = (server.calls(As::default()), server.calls(As::default()));
     drop(calls);
-    server.stop().await;
-    assert_eq!(reason(&waiting.await.unwrap().unwrap_err()), "windhover UNAVAILABLE");
+    let (waited, ()) = futures::join!(waiting.executions.wait_execution(wait(&sleeps.id)), async move {
+        other.access.who_am_i(admin::WhoAmIRequest {}).await.unwrap();
+        drop(other);
+        server.stop().await;
+    });
+    assert_eq!(reason(&waited.unwrap_err()), "windhover UNAVAILABLE");
     let end = loop {
         match stream.message().await {
             Ok(Some(_)) => {}
@@ -376,7 +393,8 @@ async fn health_and_reflection_need_no_credential() {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let mut answers = reflection.server_reflection_info(Request::new(futures::stream::iter([ask]))).await.unwrap().into_inner();
+    let mut answers =
+        reflection.server_reflection_info(Request::new(futures::stream::iter([ask]))).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
     assert!(list.service.iter().any(|service| service.name == "windhover.admin.v1.AccessService"));
