@@ -116,7 +116,7 @@ fn properties_are_rendered_and_converted_one_by_one() {
     assert_eq!(properties.list("items", &env), Ok(Some(vec![json!("v"), json!(2), Value::Null])));
     assert_eq!(properties.typed("list", &env), Ok(Some(json!([1, "b"]))));
     assert_eq!(properties.value("list", &env), Ok(Some(json!("[1,\"b\"]"))));
-    assert_eq!(properties.text("nothing", &env), Ok(None));
+    assert_eq!(properties.text("nothing", &env), Ok(Some(String::new())));
     assert_eq!(properties.text("absent", &env), Ok(None));
     let message = |error: windhover_flow::PropertyError| error.to_string();
     assert_eq!(properties.required_text("absent", &env).map_err(message), Err("absent: must not be null".to_owned()));

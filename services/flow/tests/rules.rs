@@ -505,8 +505,20 @@ fn a_task_is_pure_when_none_of_its_templates_asks_the_world() {
     };
     assert!(pure("message: '{{ outputs.a.value }}'"));
     assert!(pure("message: '{{ now() }} {{ uuid() }}'"), "time and seed are fixed for a step");
-    for call in ["secret('A')", "kv('a')", "read('a')", "render(vars.a)", "errorLogs()", "http(uri='a')"] {
+    for call in ["secret('A')", "render(vars.a)", "errorLogs()"] {
         assert!(!pure(&format!("message: [\"{{{{ {call} }}}}\"]")), "{call}");
     }
     assert!(!pure("message: a\n    runIf: \"{{ secret('A') }}\""));
+}
+
+#[test]
+fn a_function_that_this_version_cannot_answer_is_refused_as_unsupported_in_its_place() {
+    for call in ["kv('a')", "read('a')", "http(uri='a')"] {
+        let source = log("").replace("message: hi", &format!("message: \"{{{{ {call} }}}}\""));
+        let violations = windhover_flow::validate(&source).violations;
+        let unsupported: Vec<_> = violations.iter().filter(|violation| violation.unsupported).collect();
+        assert_eq!(unsupported.len(), 1, "{violations:?}");
+        assert_eq!(unsupported[0].path, "tasks[0].message");
+        assert!(unsupported[0].line > 0 && unsupported[0].message.contains("is not supported yet"), "{violations:?}");
+    }
 }

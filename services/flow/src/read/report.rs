@@ -9,6 +9,9 @@ use crate::yaml::{Node, Position, Problem};
 /// More violations than anybody reads are counted, not kept.
 const MOST: usize = 500;
 
+/// Functions of expressions whose services this version does not have: a key-value store, files, calls from templates.
+const UNBUILT_FUNCTIONS: [&str; 8] = ["kv", "randomPort", "read", "fileSize", "fileExists", "isFileEmpty", "fileURI", "http"];
+
 pub(super) struct Report {
     mode: Mode,
     violations: Vec<Violation>,
@@ -63,7 +66,7 @@ impl Report {
         self.add(&problem.path, problem.at, Severity::Error, problem.message, None, false);
     }
 
-    /// A text with its template; one that does not compile is a warning, since it fails only when it is rendered.
+    /// A text with its template. One that calls what this version cannot answer is unsupported; one that does not compile is a warning, since it fails only when it is rendered.
     pub(super) fn text(&mut self, source: &str, path: &str, node: &Node) -> Text {
         let text = Text::new(source);
         if let Some(error) = text.broken() {
@@ -72,7 +75,14 @@ impl Report {
                 node.at,
                 format!("the template does not compile and will fail when it is rendered: {error}"),
             );
-        } else if source.contains("{{") && source.contains('-') {
+        }
+        if let Some(analysis) = text.analysis() {
+            let unbuilt: Vec<&str> = UNBUILT_FUNCTIONS.iter().copied().filter(|name| analysis.functions.contains(*name)).collect();
+            for name in unbuilt {
+                self.unsupported(path, node.at, &format!("the function `{name}` in an expression"));
+            }
+        }
+        if text.broken().is_none() && source.contains("{{") && source.contains('-') {
             self.texts.push((path.to_owned(), node.at, source.to_owned()));
         }
         text
