@@ -68,7 +68,14 @@ pub(crate) struct OpenBatch {
     pub(crate) after: After,
     /// Creates by request id, so that two of one batch do not make two executions.
     pub(crate) requests: HashMap<(Tenant, &'static str, String), Id>,
+    /// Estimate of what it brings to the database.
+    pub(crate) bytes: usize,
 }
+
+/// Executions of one batch; more would only make the oldest wait longer.
+const MEMBERS: usize = 1_000;
+/// Bytes of one batch. Postgres takes no message above 1 GB, and nothing else is written meanwhile.
+pub(crate) const BATCH_BYTES: usize = 32 << 20;
 
 /// A batch on its way to the store and back.
 pub(crate) type Submitted = OpenBatch;
@@ -78,8 +85,9 @@ impl OpenBatch {
         self.members.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.members.len()
+    /// What else is to be done comes into the next one.
+    pub(crate) fn is_full(&self) -> bool {
+        self.members.len() >= MEMBERS || self.bytes >= BATCH_BYTES
     }
 
     pub(crate) fn add_request(&mut self, row: RequestIdRow, method: &'static str, execution: Id) {

@@ -16,11 +16,15 @@ use crate::{
     batch::{After, Submitted},
     clock,
     core::answer,
+    executor::broken,
     jobs::Dispatch,
     message::{CreatedExecution, Input},
     timers::TimerSender,
 };
 
+/// How often a batch is tried that the database refuses for no fault of its data, before the process ends: somebody may
+/// be changing the schema just now.
+const REFUSALS: u32 = 8;
 /// The first and the longest pause while the database is away.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -96,6 +100,7 @@ impl Committer {
     /// Commits, waiting for a database that is away. An unknown outcome is looked up.
     async fn commit(&self, batch: &Batch, last: &BTreeMap<u16, i64>) -> Result<(), CommitError> {
         let mut pause = RETRY.0;
+        let mut refusals = 0;
         // An attempt may have been written; it may even be on its way still when it is looked up.
         let mut doubtful = false;
         let mut look_up = false;
@@ -112,6 +117,14 @@ impl Committer {
                 match self.store.commit(&self.fence, batch).await {
                     Err(CommitError::Unavailable(reason)) => {
                         tracing::warn!(reason, "the database is away; trying again")
+                    }
+                    Err(CommitError::Refused(reason)) if refusals < REFUSALS => {
+                        refusals += 1;
+                        tracing::error!(reason, "the database refuses a batch; trying again");
+                    }
+                    // The reason is in the log alone: it may quote what users wrote.
+                    Err(CommitError::Refused(_)) => {
+                        broken("the database refuses what the executor writes (the log tells why)")
                     }
                     Err(CommitError::Unknown(reason)) => {
                         tracing::warn!(reason, "the outcome of a commit is unknown; looking it up");

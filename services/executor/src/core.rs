@@ -15,19 +15,18 @@ use windhover_store::{CommitError, InboxKey, ParkedRow, RequestIdRow, StoredRun,
 use windhover_types::{Error, ErrorKind, Id, Tenant, Timestamp, shard_of};
 
 use crate::{
-    batch::{CreateWork, Member, OpenBatch, Submitted},
+    batch::{BATCH_BYTES, CreateWork, Member, OpenBatch, Submitted},
     clock,
     effects::{Collector, Surroundings},
     fair::FairQueue,
     flows::Flows,
     live::{Live, Slot, Status},
     message::{CreateRequest, CreatedExecution, Input, LoadedRun, Pending},
+    size,
 };
 
 /// How long the answer to a request id is kept.
 const REQUEST_ID_DAYS: u64 = 2;
-/// Executions of one batch; more would only make the oldest wait longer.
-const BATCH_LIMIT: usize = 1_000;
 /// Executions that are stepped before the core looks at its inputs again.
 const SLICE: usize = 32;
 /// Executions that wait (for a timer, a worker, a subflow) are kept in memory up to this number.
@@ -69,6 +68,12 @@ pub(crate) struct Core {
     committing: bool,
     /// Inbox rows that it deals with.
     in_flight: HashSet<Id>,
+    /// Derived executions that are stored without what their cause has written of them.
+    existing: HashSet<Id>,
+    /// Executions on which the engine broke after other events: one event per batch, until that one is found.
+    careful: HashSet<Id>,
+    /// Inbox rows of unknown version whose executions were parked. They stay, for a version that understands them.
+    unknown: HashSet<Id>,
     /// How many causes are being stepped, one inside the other.
     depth: usize,
     /// Another process has the shards: nothing is written any more.
@@ -89,6 +94,9 @@ impl Core {
             deferred: Vec::new(),
             committing: false,
             in_flight: HashSet::new(),
+            existing: HashSet::new(),
+            careful: HashSet::new(),
+            unknown: HashSet::new(),
             depth: 0,
             lost: false,
             stopping: None,
@@ -98,7 +106,7 @@ impl Core {
     /// Runs until it is told to stop or everybody who could send is gone.
     pub(crate) fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
-            let idle = self.ready.is_empty() || self.open.len() >= BATCH_LIMIT;
+            let idle = self.ready.is_empty() || self.open.is_full();
             let input = if idle && (self.committing || self.open.is_empty()) {
                 match inputs.blocking_recv() {
                     Some(input) => Some(input),
@@ -164,6 +172,7 @@ impl Core {
             }
             Input::Loaded { runs, unreadable, asked } => self.loaded(runs, unreadable, asked),
             Input::Facts { execution, facts } => self.known(execution, facts),
+            Input::Unreadable { tenant, execution } => self.unreadable(tenant, execution),
             Input::Committed(batch) => self.committed(*batch),
             Input::Refused { batch, error } => self.refused(*batch, error),
         }
@@ -211,10 +220,10 @@ impl Core {
         self.in_flight.contains(&row) || self.open.batch.inbox_done.iter().any(|key| key.id == row)
     }
 
-    /// An event that nobody understands is not acknowledged away: its execution waits for an operator.
+    /// An event that nobody understands is not acknowledged away: its row stays, and its execution waits for an operator.
     fn park(&mut self, key: InboxKey, reason: String) {
-        let InboxKey { tenant, execution, .. } = key.clone();
-        if self.is_dealt_with(key.id) {
+        let InboxKey { tenant, execution, id } = key;
+        if self.unknown.contains(&id) {
             return;
         }
         match self.slots.get(&execution) {
@@ -224,7 +233,8 @@ impl Core {
             Some(_) => return,
             None => {}
         }
-        self.open.batch.inbox_done.push(key);
+        self.unknown.insert(id);
+        tracing::error!(%tenant, %execution, reason, "an execution is parked: an event for it cannot be read");
         self.open.batch.parked.push(ParkedRow { tenant: tenant.clone(), execution, reason });
         self.open.members.push(Member::without_steps(tenant, execution, self.shards));
     }
@@ -273,8 +283,9 @@ impl Core {
         let mut versions = crate::live::Versions { execution: execution.version, ..Default::default() };
         versions.task_runs.extend(open_task_runs.iter().map(|task_run| (task_run.id, task_run.version)));
         let ended = execution.is_ended();
+        let is_partial = open_task_runs.len() < next_seq as usize;
         let run = Run::from_stored(execution, open_task_runs, next_seq);
-        let mut live = Live { next_log, versions, ..Live::new(run, flow, shard) };
+        let mut live = Live { next_log, versions, is_partial, ..Live::new(run, flow, shard) };
         live.pending.extend(first.into_iter().map(Pending::new));
         if !ended {
             live.pending.push_back(Pending::new(Event::Advance));
@@ -310,7 +321,10 @@ impl Core {
     /// What waits for an execution that is being loaded, which is no longer waited for.
     fn stop_loading(&mut self, of: &Tenant, id: Id) -> Option<Vec<Pending>> {
         match self.slots.remove(&id)? {
-            Slot::Loading { tenant, pending } if tenant == *of => Some(pending),
+            Slot::Loading { tenant, pending } if tenant == *of => {
+                self.careful.remove(&id);
+                Some(pending)
+            }
             other => {
                 self.slots.insert(id, other);
                 None
@@ -320,6 +334,12 @@ impl Core {
 
     fn known(&mut self, id: Id, facts: Vec<(Fact, FactValue)>) {
         let Some(Slot::Live(live)) = self.slots.get_mut(&id) else { return };
+        for (_, value) in &facts {
+            let FactValue::Outputs(runs) = value else { continue };
+            for run in runs {
+                live.versions.task_runs.entry(run.id).or_insert(run.version);
+            }
+        }
         live.facts.extend(facts);
         if live.status == Status::Waiting {
             live.status = Status::Ready;
@@ -327,9 +347,24 @@ impl Core {
         }
     }
 
+    /// Without its facts an execution cannot go on: it waits for an operator.
+    fn unreadable(&mut self, tenant: Tenant, id: Id) {
+        match self.slots.remove(&id) {
+            Some(Slot::Live(live)) if live.status == Status::Waiting && live.run.execution.tenant == tenant => {
+                let reason = "what its flow reads cannot be read from the store; the server's log tells why";
+                self.set_aside(tenant, id, reason.to_owned(), live.pending.into());
+            }
+            Some(other) => drop(self.slots.insert(id, other)),
+            None => {}
+        }
+    }
+
     /// Steps some of what is ready, in turn over the tenants: few enough that a finished commit is soon noticed.
     fn step_some(&mut self) {
-        for _ in 0..SLICE.min(BATCH_LIMIT.saturating_sub(self.open.len())) {
+        for _ in 0..SLICE {
+            if self.open.is_full() {
+                return;
+            }
             match self.ready.pop() {
                 Some(Work::Create(work)) => self.create(*work),
                 Some(Work::Step(id)) => self.step_live(id),
@@ -348,6 +383,10 @@ impl Core {
             self.deferred.push(work);
             return;
         }
+        if is_derived && self.existing.remove(&id) {
+            self.deliver(tenant.clone(), id, Pending::new(Event::Advance));
+            return;
+        }
         if self.slots.contains_key(&id) {
             // Made before: the same cause gives the same id.
             if let Some(reply) = work.reply {
@@ -359,6 +398,7 @@ impl Core {
         let now = clock::now();
         let mut execution = new_execution(tenant, new, now);
         execution.version = 1;
+        self.open.bytes += size::of_new(&execution);
         if let Some(key) = request {
             let row = RequestIdRow {
                 tenant: tenant.clone(),
@@ -387,7 +427,7 @@ impl Core {
         };
         let mut live = Box::new(Live::new(Run::new(execution), flow, shard));
         live.pending.push_back(Pending::new(Event::Advance));
-        if is_derived && (self.depth > CAUSE_DEPTH || self.open.len() >= BATCH_LIMIT) {
+        if is_derived && (self.depth > CAUSE_DEPTH || self.open.is_full()) {
             self.add_to_batch(live, member, Collector::default(), now);
         } else {
             self.step_into_batch(live, Some(member), now);
@@ -411,15 +451,37 @@ impl Core {
         let is_new = member.is_some();
         let mut member = member.unwrap_or_else(|| Member::without_steps(tenant.clone(), id, self.shards));
         let mut collector = Collector::default();
+        // Flow triggers read what has ended, when the step is done and nothing can be waited for.
+        let everything = Fact::Outputs { task_id: None };
+        if live.is_partial
+            && !live.run.execution.is_ended()
+            && !live.facts.contains_key(&everything)
+            && !self.flows.listeners(&tenant).is_empty()
+        {
+            live.status = Status::Waiting;
+            self.slots.insert(id, Slot::Live(live));
+            let _ = self.links.facts.send(FactRequest { tenant, execution: id, facts: vec![everything] });
+            return;
+        }
+        let careful = self.careful.contains(&id);
+        let (mut timers, mut inbox) = (Vec::new(), Vec::new());
         let mut waiting = false;
-        while let Some(mut pending) = live.pending.pop_front() {
+        loop {
+            // The rest comes into the next batch.
+            let enough = careful || self.open.bytes + collector.bytes() >= BATCH_BYTES;
+            if enough && !member.applied.is_empty() {
+                break;
+            }
+            let Some(mut pending) = live.pending.pop_front() else { break };
             if let Some(sent) = &pending.lines {
                 collector.add_lines(live.take_lines(sent));
                 member.applied.push(pending);
                 continue;
             }
             pending.too_late = live.run.execution.is_ended();
-            let outcome = match self.step_once(&mut live, &pending.event, now) {
+            let outcome = self.step_once(&mut live, &pending.event, now);
+            live.is_partial &= !live.facts.contains_key(&everything);
+            let outcome = match outcome {
                 Ok(Step::Needs(facts)) if facts.iter().all(|fact| live.facts.contains_key(fact)) => {
                     Err("the engine asks again for facts that it was told".to_owned())
                 }
@@ -429,11 +491,11 @@ impl Core {
                 Ok(Step::Done(output)) => {
                     if let Event::TimerFired { timer } = &pending.event {
                         let (tenant, timer) = (tenant.clone(), timer.clone());
-                        self.open.batch.timers_cleared.push(TimerKey { tenant, execution: id, timer });
+                        timers.push(TimerKey { tenant, execution: id, timer });
                     }
-                    self.open.batch.inbox_done.extend(inbox_key(&tenant, id, &pending));
+                    inbox.extend(inbox_key(&tenant, id, &pending));
                     let more = output.more;
-                    collector.add(output);
+                    collector.add(output, &live);
                     member.applied.push(pending);
                     if more {
                         live.pending.push_back(Pending::new(Event::Advance));
@@ -453,8 +515,18 @@ impl Core {
                         break;
                     }
                 }
+                Err(reason) if !is_new && !member.applied.is_empty() => {
+                    // What the events before it have changed counts: again, and that one alone.
+                    tracing::warn!(tenant = %tenant, execution = %id, reason, "the events of a step are tried one by one");
+                    self.careful.insert(id);
+                    let pending = member.applied.into_iter().chain([pending]).chain(live.pending).collect();
+                    self.slots.insert(id, Slot::Loading { tenant: tenant.clone(), pending });
+                    let _ = self.links.load.send((tenant, id));
+                    return;
+                }
                 Err(reason) => {
                     // The engine broke on this execution: it is parked, everybody else goes on.
+                    self.careful.remove(&id);
                     tracing::error!(tenant = %tenant, execution = %id, reason, "an execution is parked");
                     self.open.batch.inbox_done.extend(inbox_key(&tenant, id, &pending));
                     if is_new {
@@ -472,6 +544,11 @@ impl Core {
                 }
             }
         }
+        if careful && live.pending.is_empty() {
+            self.careful.remove(&id);
+        }
+        self.open.batch.timers_cleared.append(&mut timers);
+        self.open.batch.inbox_done.append(&mut inbox);
         live.facts.retain(|_, _| waiting);
         let touched = is_new || !member.applied.is_empty();
         if !touched {
@@ -583,7 +660,9 @@ impl Core {
         let mut known: HashMap<(Tenant, String, String), RequestIdRow> = HashMap::new();
         let mut bad: Vec<Id> = Vec::new();
         let mut reason = String::new();
-        let mut exists: Vec<Id> = Vec::new();
+        let (mut exists, mut differs): (Vec<Id>, Vec<Id>) = (Vec::new(), Vec::new());
+        // Nobody was parked by this batch: the next sweep brings their rows again.
+        self.unknown.clear();
         match error {
             CommitError::RequestIds(rows) => {
                 known.extend(
@@ -591,7 +670,8 @@ impl Core {
                 );
             }
             CommitError::Data { executions, reason: why } => (bad, reason) = (executions, why),
-            CommitError::Conflict { executions } => exists = executions,
+            CommitError::Exists { executions } => exists = executions,
+            CommitError::Conflict { executions } => differs = executions,
             _ => {}
         }
         // What cannot be stored is its cause's concern: built again, the cause would make it again. Causes stand before.
@@ -611,7 +691,11 @@ impl Core {
             };
             let is_bad = bad.contains(&member.id);
             match member.create {
-                Some(work) if work.cause.is_some() => {}
+                Some(work) if work.cause.is_some() => {
+                    if exists.contains(&member.id) {
+                        self.existing.insert(member.id);
+                    }
+                }
                 Some(work) if is_bad => {
                     if let Some(reply) = work.reply {
                         let message = "the execution cannot be stored: the database refuses its data";
@@ -624,6 +708,11 @@ impl Core {
                         let _ = reply.send(Ok(CreatedExecution { execution: *execution, replayed: false }));
                     }
                     self.deliver(member.tenant, member.id, Pending::new(Event::Advance));
+                }
+                Some(work) if differs.contains(&member.id) => {
+                    if let Some(reply) = work.reply {
+                        let _ = reply.send(Err(unavailable("the execution could not be stored; try again")));
+                    }
                 }
                 Some(work) => {
                     let stored = work.request.request.as_ref().and_then(|key| {
@@ -641,7 +730,7 @@ impl Core {
                         self.set_aside(member.tenant, member.id, reason.clone(), pending);
                         continue;
                     }
-                    if exists.contains(&member.id) {
+                    if differs.contains(&member.id) {
                         // The row may be what is gone. If it is not, the sweep brings it again.
                         pending.retain(|pending| pending.inbox.is_none());
                     }
@@ -662,6 +751,8 @@ impl Core {
         self.open = OpenBatch::default();
         self.deferred.clear();
         self.slots.clear();
+        self.existing.clear();
+        self.careful.clear();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     flows::Flows,
     live::Live,
     observe::Observation,
-    triggers,
+    size, triggers,
 };
 
 /// How long a job's holder may be silent before the owner looks after it.
@@ -25,6 +25,8 @@ pub(crate) struct Collector {
     effects: Vec<Effect>,
     execution_changed: bool,
     task_runs: IndexSet<Id>,
+    /// Estimate of what they bring to the database.
+    bytes: usize,
 }
 
 /// What the batch needs beside the execution itself.
@@ -36,13 +38,26 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Collector {
-    pub(crate) fn add(&mut self, output: StepOutput) {
+    /// `live`: as it is after the step.
+    pub(crate) fn add(&mut self, output: StepOutput, live: &Live) {
+        let effects = output.effects.iter().map(|effect| match effect {
+            Effect::Log(line) => size::of_line(line),
+            Effect::NotifyParent { event, .. } => size::of_event(event),
+            _ => 0,
+        });
+        let task_runs = output.changed_task_runs.iter().filter_map(|id| live.run.task_run(*id)).map(size::of_task_run);
+        self.bytes += effects.chain(task_runs).sum::<usize>();
         self.effects.extend(output.effects);
         self.execution_changed |= output.execution_changed;
         self.task_runs.extend(output.changed_task_runs);
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn add_lines(&mut self, lines: Vec<LogLine>) {
+        self.bytes += lines.iter().map(size::of_line).sum::<usize>();
         self.effects.extend(lines.into_iter().map(Effect::Log));
     }
 
@@ -55,6 +70,7 @@ impl Collector {
         around: &Surroundings<'_>,
     ) -> Vec<NewExecution> {
         let execution_id = live.run.execution.id;
+        open.bytes += self.bytes + size::of_execution(&live.run.execution);
         let mut created = Vec::new();
         let mut states = Vec::new();
         for effect in self.effects {

@@ -125,7 +125,7 @@ impl Executor {
             .name("windhover-engine".to_owned())
             .spawn(move || {
                 if catch_unwind(AssertUnwindSafe(|| core.run(inputs_end))).is_err() {
-                    broken("the engine's thread");
+                    broken("the engine's thread broke because of an error in the server");
                 }
             })
             .map_err(|error| unavailable(&format!("the engine's thread cannot be started: {error}")))?;
@@ -182,15 +182,15 @@ fn as_created(execution: Execution) -> Execution {
 /// A part of the executor, without which the others would wait for ever.
 async fn watched(part: &'static str, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        broken(part);
+        broken(&format!("{part} broke because of an error in the server"));
     }
 }
 
-/// Ends the process. Without this part nothing moves, while the process looks alive and keeps its shards; the store has
-/// all that was acknowledged, and the next start goes on from there.
-fn broken(part: &str) -> ! {
-    tracing::error!(part, "a part of the executor broke; the process ends");
-    eprintln!("windhover: {part} broke because of an error in the server; the process ends, start it again");
+/// Ends the process. Nothing would move any more, while the process looks alive and keeps its shards; the store has all
+/// that was acknowledged, and the next start goes on from there.
+pub(crate) fn broken(why: &str) -> ! {
+    tracing::error!(why, "the executor cannot go on; the process ends");
+    eprintln!("windhover: {why}; the process ends, start it again");
     std::process::exit(70)
 }
 

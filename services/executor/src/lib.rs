@@ -17,6 +17,7 @@ mod loader;
 mod message;
 mod observe;
 mod recovery;
+mod size;
 mod timers;
 mod triggers;
 

@@ -49,6 +49,8 @@ pub(crate) struct Live {
     pub(crate) versions: Versions,
     /// Lines taken so far of attempts that still run, by task run and dispatch: what was sent twice is taken once.
     pub(crate) lines_taken: HashMap<(Id, u32), u32>,
+    /// Loaded from the store, and ended task runs were left there.
+    pub(crate) is_partial: bool,
 }
 
 /// Versions of stored rows; what is absent is not stored yet.
@@ -84,6 +86,7 @@ impl Live {
             next_log: 0,
             versions: Versions::default(),
             lines_taken: HashMap::new(),
+            is_partial: false,
         }
     }
 }

@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const PAGE: usize = 500;
 /// Lookups of facts at the same time.
 const CONCURRENT_FACTS: usize = 32;
+/// How often a fact is asked for that the store has and cannot read.
+const UNREADABLE_TRIES: u32 = 10;
 
 /// Decrypted secrets, for templates that the executor itself renders.
 #[async_trait]
@@ -109,11 +111,19 @@ pub(crate) async fn facts(
             let (store, flows, secrets, inputs) = (&store, &flows, &secrets, &inputs);
             async move {
                 let mut found = HashMap::new();
+                let mut tries = 0;
                 for fact in facts {
                     let value = loop {
                         match look_up(store, flows, secrets.as_ref(), &tenant, execution, &fact).await {
                             Ok(value) => break value,
-                            Err(error) => tracing::warn!(%error, "a fact cannot be read; trying again"),
+                            Err(error) if error.kind != ErrorKind::Unavailable && tries >= UNREADABLE_TRIES => {
+                                let _ = inputs.send(Input::Unreadable { tenant, execution });
+                                return;
+                            }
+                            Err(error) => {
+                                tries += u32::from(error.kind != ErrorKind::Unavailable);
+                                tracing::warn!(%tenant, %execution, %error, "a fact cannot be read; trying again");
+                            }
                         }
                         tokio::time::sleep(RETRY).await;
                     };

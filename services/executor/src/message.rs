@@ -115,6 +115,11 @@ pub(crate) enum Input {
         execution: Id,
         facts: Vec<(Fact, FactValue)>,
     },
+    /// The facts that it waits for cannot be read.
+    Unreadable {
+        tenant: Tenant,
+        execution: Id,
+    },
     /// The batch is committed and everybody has been told.
     Committed(Box<Submitted>),
     /// Nothing of the batch was written.

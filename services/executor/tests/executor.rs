@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
-use windhover_engine::{Env, Execution, NewExecution};
+use windhover_engine::{Env, Execution, InlineOutcome, InlineTasks, NewExecution, RenderContext};
 use windhover_executor::{
     ApplyOptions, CreateRequest, Executor, ExecutorConfig, ExecutorHandle, Flows, RequestKey, SecretSource, new_id,
 };
@@ -43,13 +43,20 @@ impl Fixture {
         Ok(Self { folder: tempfile::tempdir()?, tenant: Tenant::main() })
     }
 
+    fn url(&self) -> String {
+        format!("sqlite:{}", self.folder.path().join("windhover.db").display())
+    }
+
     async fn start(&self) -> Result<Running> {
         self.start_with(JobsConfig::default()).await
     }
 
     async fn start_with(&self, jobs: JobsConfig) -> Result<Running> {
-        let url = format!("sqlite:{}", self.folder.path().join("windhover.db").display());
-        let store = Store::connect(&url, StoreOptions::default()).await?;
+        self.start_all(jobs, Arc::new(InlineTaskTable)).await
+    }
+
+    async fn start_all(&self, jobs: JobsConfig, tasks: Arc<dyn InlineTasks>) -> Result<Running> {
+        let store = Store::connect(&self.url(), StoreOptions::default()).await?;
         store.migrate().await?;
         let shard_count = store.number_of_shards(Some(8)).await?;
         let registration = Registration { id: new_id(), host: "test".to_owned(), exclusive: false };
@@ -64,7 +71,7 @@ impl Fixture {
             shards: (0..shard_count).collect(),
             shard_count,
             flows: flows.clone(),
-            env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
+            env: Arc::new(Env::new(tasks)),
             jobs: jobs.clone(),
             wakes,
             hints: Arc::new(InProcessHints::default()),
@@ -76,7 +83,30 @@ impl Fixture {
     }
 }
 
+/// The real tasks, but for one that breaks the engine.
+struct BreaksAtBoom;
+
+impl InlineTasks for BreaksAtBoom {
+    fn run(
+        &self,
+        task: &windhover_flow::Task,
+        context: &dyn RenderContext,
+    ) -> Result<InlineOutcome, windhover_expression::ExpressionError> {
+        assert!(task.id != "boom", "this task breaks the engine");
+        InlineTaskTable.run(task, context)
+    }
+}
+
 impl Running {
+    /// Ends it as a crash does: nothing of its memory is left.
+    async fn abandon(self) -> Result<()> {
+        let Running { store, executor, instance, .. } = self;
+        executor.stop().await;
+        store.unregister(instance).await?;
+        store.close().await;
+        Ok(())
+    }
+
     async fn apply(&self, tenant: &Tenant, source: &str) -> Result<()> {
         self.flows.apply(tenant, source, ApplyOptions::default()).await?;
         Ok(())
@@ -197,12 +227,7 @@ async fn a_sleeping_execution_goes_on_after_a_restart_and_its_parent_hears_of_th
     running.apply(&fixture.tenant, child).await?;
     running.apply(&fixture.tenant, parent).await?;
     let created = running.handle.create(running.request(&fixture.tenant, "parent")).await?.execution;
-    // Abandoned as by a crash: nothing of its memory is left.
-    let Running { store, executor, instance, .. } = running;
-    executor.stop().await;
-    store.unregister(instance).await?;
-    store.close().await;
-
+    running.abandon().await?;
     let again = fixture.start().await?;
     let ended = again.ended(&fixture.tenant, created.id).await?;
     ensure!(ended.current() == State::Success, "{ended:#?}");
@@ -210,6 +235,95 @@ async fn a_sleeping_execution_goes_on_after_a_restart_and_its_parent_hears_of_th
     ensure!(all.len() == 2, "the subflow was started {} times", all.len() - 1);
     ensure!(again.store.inbox(&(0..8).collect::<Vec<_>>(), None, 10).await?.rows.is_empty(), "inbox rows are left");
     again.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flow_trigger_reads_outputs_of_before_a_restart() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    let upstream =
+        format!("{TWO_TASKS}  - id: nap\n    type: io.kestra.plugin.core.flow.Sleep\n    duration: PT0.5S\n");
+    let listener = "id: listener\nnamespace: company\ninputs:\n  - id: word\n    type: STRING\ntasks:\n  - id: say\n    \
+                    type: io.kestra.plugin.core.log.Log\n    message: \"{{ inputs.word }}\"\ntriggers:\n  - id: t\n    \
+                    type: io.kestra.plugin.core.trigger.Flow\n    inputs:\n      \
+                    word: \"{{ outputs.values.values.greeting }}\"\n";
+    running.apply(&fixture.tenant, &upstream).await?;
+    running.apply(&fixture.tenant, listener).await?;
+    let created = running.handle.create(running.request(&fixture.tenant, "two")).await?.execution;
+    running.abandon().await?;
+
+    let again = fixture.start().await?;
+    again.ended(&fixture.tenant, created.id).await?;
+    let all = again.store.list_executions(&fixture.tenant, &Default::default(), None, 10).await?;
+    let fired = all.iter().find(|execution| execution.flow_id == "listener").context("the trigger did not fire")?;
+    ensure!(fired.inputs.get("word").and_then(|word| word.as_str()) == Some("hello"), "{fired:#?}");
+    again.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_that_breaks_the_engine_parks_its_execution_and_those_before_it_count() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    let lane = |lane: &str, nap: &str, then: &str| {
+        format!(
+            "      - id: {lane}\n        type: io.kestra.plugin.core.flow.Sequential\n        tasks:\n          \
+             - id: {lane}-nap\n            type: io.kestra.plugin.core.flow.Sleep\n            duration: {nap}\n          \
+             - id: {then}\n            type: io.kestra.plugin.core.log.Log\n            message: {then}\n"
+        )
+    };
+    let source = format!(
+        "id: lanes\nnamespace: company\ntasks:\n  - id: all\n    type: io.kestra.plugin.core.flow.Parallel\n    tasks:\n{}{}",
+        lane("first", "PT0.2S", "said"),
+        lane("second", "PT0.3S", "boom")
+    );
+    running.apply(&fixture.tenant, &source).await?;
+    let created = running.handle.create(running.request(&fixture.tenant, "lanes")).await?.execution;
+    // Both timers fire while nobody is there, so that one step gets both.
+    let shards: Vec<u16> = (0..8).collect();
+    let key = (fixture.tenant.clone(), created.id);
+    let url = fixture.url();
+    running.abandon().await?;
+    let store = Store::connect(&url, StoreOptions::default()).await?;
+    while store.due_timers(&shards, store.now().await?, 10).await?.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    store.close().await;
+    let again = fixture.start_all(JobsConfig::default(), Arc::new(BreaksAtBoom)).await?;
+    let mut hints = again.handle.subscribe(&fixture.tenant, created.id);
+    while again.store.load_runs(std::slice::from_ref(&key)).await?[0].parked.is_none() {
+        let waited = tokio::time::timeout(Duration::from_secs(20), hints.changed()).await;
+        waited.context("the execution was not parked")?;
+    }
+    let stored = again.store.execution_snapshot(&fixture.tenant, created.id, None, 10).await?.context("it")?;
+    let said = stored.task_runs.iter().find(|run| run.task_id == "said").context("the first timer is lost")?;
+    ensure!(said.state.current() == State::Success && stored.next_log == 1, "{stored:#?}");
+    let left = again.store.due_timers(&shards, again.store.now().await?, 10).await?;
+    ensure!(left.len() == 1, "the timer whose event counts is gone, the other waits for an operator: {left:?}");
+    // Others go on.
+    again.apply(&fixture.tenant, TWO_TASKS).await?;
+    let other = again.handle.create(again.request(&fixture.tenant, "two")).await?.execution;
+    ensure!(again.ended(&fixture.tenant, other.id).await?.current() == State::Success);
+    again.executor.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_execution_that_is_stored_already_is_acknowledged_and_not_made_again() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let running = fixture.start().await?;
+    running.apply(&fixture.tenant, TWO_TASKS).await?;
+    let request = running.request(&fixture.tenant, "two");
+    let first = running.handle.create(request.clone()).await?.execution;
+    let before = running.ended(&fixture.tenant, first.id).await?;
+    // As after a commit whose outcome was unknown; whatever is in the same batch is made.
+    let other = running.request(&fixture.tenant, "two");
+    let (again, other) = tokio::join!(running.handle.create(request), running.handle.create(other));
+    ensure!(again?.execution.id == first.id && other?.execution.id != first.id);
+    ensure!(running.store.get_execution(&fixture.tenant, first.id).await? == Some(before), "it was written again");
+    ensure!(running.store.list_executions(&fixture.tenant, &Default::default(), None, 10).await?.len() == 2);
+    running.executor.stop().await;
     Ok(())
 }
 

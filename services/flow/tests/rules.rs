@@ -515,7 +515,7 @@ fn a_task_is_pure_when_none_of_its_templates_asks_the_world() {
 fn a_function_that_this_version_cannot_answer_is_refused_as_unsupported_in_its_place() {
     for call in ["kv('a')", "read('a')", "http(uri='a')"] {
         let source = log("").replace("message: hi", &format!("message: \"{{{{ {call} }}}}\""));
-        let violations = windhover_flow::validate(&source).violations;
+        let violations = validate(&source).violations;
         let unsupported: Vec<_> = violations.iter().filter(|violation| violation.unsupported).collect();
         assert_eq!(unsupported.len(), 1, "{violations:?}");
         assert_eq!(unsupported[0].path, "tasks[0].message");

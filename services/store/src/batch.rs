@@ -195,6 +195,9 @@ pub enum CommitError {
     /// These executions are not as the batch expected (version, duplicate, inbox row gone). Nothing was written.
     #[error("{} executions changed meanwhile", executions.len())]
     Conflict { executions: Vec<Id> },
+    /// These executions, which the batch wanted to make, are stored already. Nothing was written.
+    #[error("{} new executions exist already", executions.len())]
+    Exists { executions: Vec<Id> },
     /// These request ids were used before: the rows as they are stored (of two equal ones in the batch: the first).
     /// Nothing was written.
     #[error("request ids were used before")]
@@ -208,6 +211,10 @@ pub enum CommitError {
     /// The data of these executions cannot be stored (the database refuses it). Nothing was written.
     #[error("data that cannot be stored: {reason}")]
     Data { executions: Vec<Id>, reason: String },
+    /// The database refuses a statement for a reason that is not in the data of single executions (a table or a right
+    /// that is missing). Nothing was written.
+    #[error("the database refuses a statement: {0}")]
+    Refused(String),
     /// Nobody knows: the connection was lost during the commit.
     #[error("the outcome of a commit is unknown: {0}")]
     Unknown(String),

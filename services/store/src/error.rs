@@ -24,7 +24,7 @@ impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         match fault_of(&error) {
             Fault::Connection | Fault::Retry => Self::Unavailable(error),
-            Fault::Data | Fault::Unique | Fault::Other => Self::Database(error),
+            Fault::Data | Fault::Unique | Fault::Statement | Fault::Other => Self::Database(error),
         }
     }
 }
@@ -57,6 +57,8 @@ pub(crate) enum Fault {
     /// A value that cannot be stored.
     Data,
     Unique,
+    /// The statement itself: a table, a column or a right that is missing. No data makes a difference.
+    Statement,
     Other,
 }
 
@@ -74,6 +76,7 @@ pub(crate) fn fault_of(error: &DbErr) -> Fault {
         | SqlxError::PoolTimedOut
         | SqlxError::PoolClosed
         | SqlxError::WorkerCrashed
+        | SqlxError::BeginFailed
         | SqlxError::Protocol(_) => Fault::Connection,
         SqlxError::Encode(_) => Fault::Data,
         _ => Fault::Other,
@@ -86,10 +89,13 @@ fn fault_of_code(code: &str) -> Fault {
         return match code {
             "40001" | "40P01" | "55P03" => Fault::Retry,
             "23505" => Fault::Unique,
-            "25006" | "57P01" | "57P02" | "57P03" | "57P05" => Fault::Connection,
+            // A standby; a transaction that was idle for too long; the server is starting.
+            "25006" | "25P03" | "25P04" => Fault::Connection,
             _ => match &code[..2] {
-                "08" | "53" | "58" => Fault::Connection,
-                "22" | "23" | "54" => Fault::Data,
+                // Also: who logs in is (no longer, or not yet) known; a statement that took too long or was cancelled.
+                "08" | "28" | "3D" | "53" | "57" | "58" => Fault::Connection,
+                "21" | "22" | "23" | "54" => Fault::Data,
+                "0A" | "42" => Fault::Statement,
                 _ => Fault::Other,
             },
         };
@@ -103,6 +109,8 @@ fn fault_of_code(code: &str) -> Fault {
         (_, 8 | 10 | 13 | 14) => Fault::Connection,
         // TOOBIG, CONSTRAINT, MISMATCH
         (_, 18..=20) => Fault::Data,
+        // ERROR, PERM, AUTH
+        (_, 1 | 3 | 23) => Fault::Statement,
         _ => Fault::Other,
     }
 }
@@ -116,16 +124,20 @@ mod tests {
         for (code, fault) in [
             ("40P01", Fault::Retry),
             ("57P01", Fault::Connection),
+            ("57014", Fault::Connection),
+            ("21000", Fault::Data),
             ("22021", Fault::Data),
             ("54000", Fault::Data),
             ("23505", Fault::Unique),
-            ("42P01", Fault::Other),
+            ("42P01", Fault::Statement),
+            ("XX000", Fault::Other),
             ("5", Fault::Retry),
             ("517", Fault::Retry),
             ("1555", Fault::Unique),
             ("18", Fault::Data),
             ("13", Fault::Connection),
-            ("1", Fault::Other),
+            ("1", Fault::Statement),
+            ("7", Fault::Other),
         ] {
             assert_eq!(fault_of_code(code), fault, "{code}");
         }

@@ -115,7 +115,10 @@ impl Settings {
                 continue;
             }
             let Some((key, _)) = KEYS.iter().find(|(key, _)| environment_name(key) == name) else {
-                bail!("the variable {name} of the environment is no setting of Windhover");
+                bail!(
+                    "the variable {name} of the environment is no setting of Windhover: unset it; {}",
+                    nearest(&name.to_lowercase().replace('_', "."))
+                );
             };
             self.values.insert((*key).to_owned(), Value::String(value));
         }

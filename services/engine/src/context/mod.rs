@@ -134,7 +134,12 @@ impl<'a> Context<'a> {
 
     /// The reason with the secrets taken out that the evaluation has seen.
     pub(crate) fn stop(&self, error: ExpressionError) -> Stop {
-        match Stop::from(error) {
+        self.mask(Stop::from(error))
+    }
+
+    /// The same of any reason to stop.
+    pub(crate) fn mask(&self, stop: Stop) -> Stop {
+        match stop {
             Stop::Failed(message) => Stop::Failed(self.mask_message(&message)),
             needs => needs,
         }

@@ -32,7 +32,9 @@ impl Machine<'_> {
         self.set_state(id, State::Running, now);
         self.begin_attempt(id, 0, None, now);
         let child = ids::child_execution_id(planned_at, id, attempt);
-        let Child { new, warnings } = match self.evaluate(id, |context| prepare(context, subflow, child))? {
+        // What stops it may quote what the parent has rendered: the flow's name, an input of the child.
+        let prepared = |context: &Context<'_>| prepare(context, subflow, child).map_err(|stop| context.mask(stop));
+        let Child { new, warnings } = match self.evaluate(id, prepared)? {
             Ok(child) => child,
             Err(reason) => {
                 self.fail_attempt(id, reason);

@@ -10,7 +10,8 @@ use crate::yaml::{Node, Position, Problem};
 const MOST: usize = 500;
 
 /// Functions of expressions whose services this version does not have: a key-value store, files, calls from templates.
-const UNBUILT_FUNCTIONS: [&str; 8] = ["kv", "randomPort", "read", "fileSize", "fileExists", "isFileEmpty", "fileURI", "http"];
+const UNBUILT_FUNCTIONS: [&str; 8] =
+    ["kv", "randomPort", "read", "fileSize", "fileExists", "isFileEmpty", "fileURI", "http"];
 
 pub(super) struct Report {
     mode: Mode,
@@ -77,7 +78,8 @@ impl Report {
             );
         }
         if let Some(analysis) = text.analysis() {
-            let unbuilt: Vec<&str> = UNBUILT_FUNCTIONS.iter().copied().filter(|name| analysis.functions.contains(*name)).collect();
+            let unbuilt: Vec<&str> =
+                UNBUILT_FUNCTIONS.iter().copied().filter(|name| analysis.functions.contains(*name)).collect();
             for name in unbuilt {
                 self.unsupported(path, node.at, &format!("the function `{name}` in an expression"));
             }

@@ -33,6 +33,9 @@ impl Store {
             Difference::Logs => self.executions_with_lines(batch).await?,
             Difference::Inbox => self.missing_inbox(batch).await?,
         };
+        if difference == Difference::NewExecutions && !found.is_empty() {
+            return Ok(CommitError::Exists { executions: sorted(found) });
+        }
         if found.is_empty() {
             // Whatever it was is no longer so: everything of this kind is to be looked at again.
             found = match difference {
@@ -43,9 +46,7 @@ impl Store {
                 _ => batch.task_runs.iter().map(|row| row.execution).collect(),
             };
         }
-        let mut executions: Vec<Id> = found.into_iter().collect();
-        executions.sort_unstable();
-        Ok(CommitError::Conflict { executions })
+        Ok(CommitError::Conflict { executions: sorted(found) })
     }
 
     async fn differing_executions(&self, batch: &Batch, difference: Difference) -> Result<HashSet<Id>> {
@@ -129,7 +130,9 @@ impl Store {
         Ok(missing.map(|key| key.execution).collect())
     }
 
+    /// Those that still count: one whose time has passed makes room.
     async fn stored_requests(&self, batch: &Batch) -> Result<Vec<RequestIdRow>> {
+        let now = self.database_now(self.write()).await?;
         let mut found = Vec::new();
         for chunk in batch.request_ids.chunks(CHUNK) {
             let condition = chunk.iter().fold(Condition::any(), |any, row| {
@@ -145,6 +148,7 @@ impl Store {
                 found.push(crate::requests::request(row)?);
             }
         }
+        found.retain(|row| row.expires_at > now);
         Ok(found)
     }
 
@@ -153,6 +157,12 @@ impl Store {
         let rows = shards::Entity::find().filter(shards::Column::Shard.is_in(wanted)).all(self.write()).await?;
         rows.into_iter().map(|row| Ok((number("shard", row.shard)?, row.last_seq))).collect()
     }
+}
+
+fn sorted(ids: HashSet<Id>) -> Vec<Id> {
+    let mut ids: Vec<Id> = ids.into_iter().collect();
+    ids.sort_unstable();
+    ids
 }
 
 fn key(tenant: &Tenant, id: Id) -> Key {

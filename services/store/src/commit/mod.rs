@@ -56,7 +56,8 @@ impl Store {
     /// Commits what an executor has computed, if it still owns what it has computed it for.
     ///
     /// On any error nothing was written, but for [`CommitError::Unknown`]. Values that the database cannot hold (NUL
-    /// in a text) are replaced beforehand; what it refuses all the same is narrowed down to the executions.
+    /// in a text) are replaced beforehand; what it refuses all the same is narrowed down to the executions. Where that
+    /// leads nowhere it is [`CommitError::Refused`].
     pub async fn commit(&self, fence: &Fence, batch: &Batch) -> Result<(), CommitError> {
         self.commit_batch(Some(fence), batch).await
     }
@@ -87,11 +88,11 @@ impl Store {
         if let Some(first) = first_of_equal_requests(batch) {
             return Err(CommitError::RequestIds(vec![first]));
         }
-        let shards = self.shards().await.map_err(unavailable)?;
+        let shards = self.shards().await.map_err(failed)?;
         let writing = Writing { batch, shards, only: None };
         let mut tries = 0;
         loop {
-            let transaction = self.begin().await.map_err(|error| unavailable(error.into()))?;
+            let transaction = self.begin().await.map_err(|error| failed(error.into()))?;
             let stop = match self.write_all(&transaction, fence, &writing).await {
                 Ok(()) => match transaction.commit().await {
                     Ok(()) => return Ok(()),
@@ -110,7 +111,7 @@ impl Store {
                 Stop::Fenced => return Err(CommitError::Fenced),
                 Stop::FlowsMoved(versions) => return Err(CommitError::FlowsMoved(versions)),
                 Stop::Differs(difference) => {
-                    return Err(self.explain(batch, difference).await.unwrap_or_else(unavailable));
+                    return Err(self.explain(batch, difference).await.unwrap_or_else(failed));
                 }
                 Stop::Database(error) => error,
             };
@@ -119,8 +120,9 @@ impl Store {
                     tries += 1;
                     tokio::time::sleep(Duration::from_millis(u64::from(tries) * 5)).await;
                 }
-                Fault::Data => return Err(self.narrow(&writing, error).await),
-                _ => return Err(CommitError::Unavailable(error.to_string())),
+                Fault::Retry | Fault::Connection => return Err(CommitError::Unavailable(error.to_string())),
+                Fault::Statement => return Err(CommitError::Refused(error.to_string())),
+                Fault::Data | Fault::Unique | Fault::Other => return Err(self.narrow(&writing, error).await),
             }
         }
     }
@@ -153,10 +155,15 @@ impl Store {
     }
 
     /// Finds the executions whose data the database refuses, by trying halves that are rolled back.
+    ///
+    /// An error that does not tell of data is held against executions only where others pass.
     async fn narrow(&self, writing: &Writing<'_>, error: DbErr) -> CommitError {
+        let of_data = matches!(fault_of(&error), Fault::Data | Fault::Unique);
         let mut reason = error;
         let mut refused = Vec::new();
-        let mut open: Vec<Vec<Id>> = vec![executions_of(writing.batch)];
+        let all = executions_of(writing.batch);
+        let count = all.len();
+        let mut open: Vec<Vec<Id>> = if of_data || count > 1 { vec![all] } else { Vec::new() };
         while let Some(mut ids) = open.pop() {
             if ids.len() > 1 {
                 let half = ids.split_off(ids.len() / 2);
@@ -167,24 +174,34 @@ impl Store {
                             reason = error;
                             open.push(part);
                         }
-                        Err(error) => return unavailable(error),
+                        Err(error) => return failed(error),
                     }
                 }
             } else {
                 refused.append(&mut ids);
             }
         }
-        CommitError::Data { executions: refused, reason: reason.to_string() }
+        let reason = reason.to_string();
+        if refused.is_empty() || (!of_data && refused.len() == count) {
+            return CommitError::Refused(reason);
+        }
+        CommitError::Data { executions: refused, reason }
     }
 
     async fn try_part(&self, writing: &Writing<'_>, ids: &[Id]) -> Result<Option<DbErr>, StoreError> {
         let only: HashSet<Id> = ids.iter().copied().collect();
         let transaction = self.begin().await?;
-        let outcome = write_rows(&transaction, &Writing { only: Some(&only), ..*writing }).await;
+        let part = Writing { only: Some(&only), ..*writing };
+        let outcome = match write_rows(&transaction, &part).await {
+            Ok(()) => part.insert_request_ids(&transaction).await.map(drop).map_err(Stop::from),
+            stopped => stopped,
+        };
         let _ = transaction.rollback().await;
         match outcome {
-            Err(Stop::Database(error)) if fault_of(&error) == Fault::Data => Ok(Some(error)),
-            Err(Stop::Database(error)) => Err(error.into()),
+            Err(Stop::Database(error)) => match fault_of(&error) {
+                Fault::Retry | Fault::Connection | Fault::Statement => Err(error.into()),
+                Fault::Data | Fault::Unique | Fault::Other => Ok(Some(error)),
+            },
             _ => Ok(None),
         }
     }
@@ -227,9 +244,12 @@ async fn check_flow_versions(db: &DatabaseTransaction, expected: &[(Tenant, i64)
     if moved.is_empty() { Ok(()) } else { Err(Stop::FlowsMoved(moved)) }
 }
 
-fn unavailable(error: StoreError) -> CommitError {
+fn failed(error: StoreError) -> CommitError {
     let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    CommitError::Unavailable(reason)
+    match error {
+        StoreError::Unavailable(_) => CommitError::Unavailable(reason),
+        StoreError::Database(_) | StoreError::Corrupt { .. } | StoreError::NoTenant => CommitError::Refused(reason),
+    }
 }
 
 fn request_key(row: &RequestIdRow) -> (&str, &str, &str) {
@@ -250,7 +270,8 @@ fn executions_of(batch: &Batch) -> Vec<Id> {
         .chain(batch.timers_set.iter().map(|row| row.execution))
         .chain(batch.jobs_started.iter().map(|row| row.execution))
         .chain(batch.inbox_sent.iter().map(|row| row.execution))
-        .chain(batch.parked.iter().map(|row| row.execution));
+        .chain(batch.parked.iter().map(|row| row.execution))
+        .chain(batch.request_ids.iter().filter_map(|row| row.result.parse().ok()));
     let mut ids: Vec<Id> = all.collect();
     ids.sort_unstable();
     ids.dedup();

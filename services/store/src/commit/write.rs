@@ -326,7 +326,11 @@ impl Writing<'_> {
     }
 
     pub(super) async fn insert_request_ids(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
-        let mut selected: Vec<_> = self.batch.request_ids.iter().collect();
+        // What a request has made is the execution that it belongs to.
+        let belongs = |row: &&crate::RequestIdRow| {
+            self.only.is_none_or(|only| row.result.parse().is_ok_and(|made: Id| only.contains(&made)))
+        };
+        let mut selected: Vec<_> = self.batch.request_ids.iter().filter(belongs).collect();
         selected.sort_by(|a, b| super::request_key(a).cmp(&super::request_key(b)));
         let mut rows = INSERT_REQUEST_IDS.rows(selected.len());
         for row in selected {

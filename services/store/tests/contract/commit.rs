@@ -1,5 +1,6 @@
 //! Batches: whole or not at all, exactly once, under the fence.
 
+use sea_orm::ConnectionTrait;
 use windhover_engine::Timer;
 use windhover_store::{
     Batch, CommitError, ExecutionFilter, InboxKey, JobKey, LogFilter, ParkedRow, RequestIdRow, TaskRunFilter, TimerKey,
@@ -23,6 +24,7 @@ on_both!(
     flows_that_moved_fail_the_batch,
     creation_needs_no_fence_and_makes_nothing_else,
     a_parked_execution_leaves_the_sweep_until_it_changes,
+    what_the_database_always_refuses_is_told_from_data_and_from_a_database_that_is_away,
 );
 
 async fn everything_of_a_batch_comes_back_as_it_was(test: TestStore) -> anyhow::Result<()> {
@@ -124,7 +126,7 @@ async fn an_execution_is_made_once(test: TestStore) -> anyhow::Result<()> {
     let fence = owner(store).await?;
     store.commit(&fence, &created([execution(&acme(), 1)])).await?;
     let error = store.commit(&fence, &created([execution(&acme(), 2), execution(&acme(), 1)])).await.unwrap_err();
-    assert!(matches!(&error, CommitError::Conflict { executions } if *executions == [id("execution", 1)]), "{error:?}");
+    assert!(matches!(&error, CommitError::Exists { executions } if *executions == [id("execution", 1)]), "{error:?}");
     assert_eq!(store.get_execution(&acme(), id("execution", 2)).await?, None);
     let error = store.commit(&fence, &created([execution(&acme(), 3), execution(&acme(), 3)])).await.unwrap_err();
     assert!(matches!(&error, CommitError::Conflict { executions } if *executions == [id("execution", 3)]), "{error:?}");
@@ -255,8 +257,14 @@ async fn a_request_id_answers_with_its_first_row(test: TestStore) -> anyhow::Res
         other => panic!("{other:?}"),
     }
 
-    // One whose time has passed makes room, whether or not it was swept.
+    // One whose time has passed makes room, whether or not it was swept; it is no clash beside a true one.
     store.commit(&fence, &Batch { request_ids: vec![request("old", 6, t(0))], ..Default::default() }).await?;
+    let beside = Batch { request_ids: vec![request("old", 7, later), request("a", 8, later)], ..Default::default() };
+    store.commit(&fence, &Batch { request_ids: vec![request("a", 1, later)], ..Default::default() }).await?;
+    match store.commit(&fence, &beside).await.unwrap_err() {
+        CommitError::RequestIds(rows) => assert_eq!(rows, [request("a", 1, later)]),
+        other => panic!("{other:?}"),
+    }
     store.commit(&fence, &Batch { request_ids: vec![request("old", 7, t(1))], ..Default::default() }).await?;
     assert_eq!(store.purge_request_ids(later, 10).await?, 1);
     Ok(())
@@ -337,9 +345,7 @@ async fn creation_needs_no_fence_and_makes_nothing_else(test: TestStore) -> anyh
     let batch = Batch { inbox_sent: vec![message(&first, 1)], ..created([first.clone()]) };
     store.create(&batch).await?;
     assert_eq!(store.inbox(&all_shards(), None, 10).await?.rows, [message(&first, 1)]);
-    assert!(
-        matches!(store.create(&batch).await, Err(CommitError::Conflict { executions }) if executions == [first.id])
-    );
+    assert!(matches!(store.create(&batch).await, Err(CommitError::Exists { executions }) if executions == [first.id]));
     let more = Batch { timers_set: vec![timer(&first, 1)], ..Default::default() };
     assert!(matches!(store.create(&more).await, Err(CommitError::Fenced)));
     assert_eq!(store.next_timer(&all_shards()).await?, None);
@@ -359,6 +365,21 @@ async fn a_parked_execution_leaves_the_sweep_until_it_changes(test: TestStore) -
     let changed = windhover_engine::Execution { version: 2, ..first.clone() };
     store.commit(&fence, &Batch { changed_executions: vec![changed], ..Default::default() }).await?;
     assert_eq!(store.open_executions(&all_shards(), None, 10).await?, [(acme(), first.id)]);
+    Ok(())
+}
+
+async fn what_the_database_always_refuses_is_told_from_data_and_from_a_database_that_is_away(
+    test: TestStore,
+) -> anyhow::Result<()> {
+    let store = &test.store;
+    let fence = owner(store).await?;
+    let db = sea_orm::Database::connect(&test.url).await?;
+    db.execute_unprepared("ALTER TABLE logs RENAME TO lines").await?;
+    let line = |n| log(&execution(&acme(), n), 0, Level::Info, "line");
+    let batch = Batch { logs: vec![line(2)], ..created([1, 2].map(|n| execution(&acme(), n))) };
+    let error = store.commit(&fence, &batch).await.unwrap_err();
+    assert!(matches!(error, CommitError::Refused(_)), "{error:?}");
+    assert_eq!(store.get_execution(&acme(), id("execution", 1)).await?, None);
     Ok(())
 }
 

@@ -113,19 +113,32 @@ struct Story {
     execution: Option<Execution>,
     /// States of the execution that were told.
     told: usize,
-    /// By task run: what it is called, and how many of its states were told.
-    runs: HashMap<String, (String, usize)>,
+    runs: HashMap<String, Run>,
     lines: Vec<Line>,
     ended: State,
 }
 
+/// A task run that was heard of.
+struct Run {
+    name: String,
+    /// How many of its states were told.
+    told: usize,
+    parent: String,
+    /// How many were heard of before it.
+    first: usize,
+    /// The same of the last one inside it, itself included.
+    last: usize,
+}
+
 struct Line {
     at: DateTime<Utc>,
+    /// The task run that it is about.
+    run: Option<String>,
     rank: Rank,
     text: String,
 }
 
-/// What comes first within a millisecond.
+/// What comes first within a millisecond, of one task run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     ExecutionGoes,
@@ -161,27 +174,65 @@ impl Story {
         }
     }
 
-    /// The lines that have gathered, in order.
+    /// The lines that have gathered, in order. What happened within a millisecond is told one task run after another;
+    /// a task with others inside ends after the last of them.
     fn tell(&mut self) -> Vec<String> {
-        self.lines.sort_by_key(|line| (line.at, line.rank));
+        let runs = &self.runs;
+        let place = |line: &Line| match (line.rank, line.run.as_ref().and_then(|id| runs.get(id))) {
+            (Rank::TaskEnds, Some(run)) => (run.last, line.rank, usize::MAX - run.first),
+            (_, Some(run)) => (run.first, line.rank, 0),
+            (Rank::ExecutionEnds, None) => (usize::MAX, line.rank, 0),
+            (_, None) => (0, line.rank, 0),
+        };
+        self.lines.sort_by_key(|line| (line.at, place(line)));
         self.lines.drain(..).map(|line| line.text).collect()
     }
 
     fn add_execution(&mut self, execution: Execution) {
         let name = paint(BOLD, &flow(&execution));
         let told = std::mem::replace(&mut self.told, entries(execution.state.as_ref()));
-        self.add_states(&name, execution.state.as_ref(), told, [Rank::ExecutionGoes, Rank::ExecutionEnds]);
+        let ranks = [Rank::ExecutionGoes, Rank::ExecutionEnds];
+        self.add_states(None, &name, execution.state.as_ref(), told, ranks);
         self.execution = Some(execution);
     }
 
     fn add_task_run(&mut self, run: &TaskRun) {
         let name = task(run);
         let seen = entries(run.state.as_ref());
-        let told = self.runs.insert(run.id.clone(), (name.clone(), seen)).map_or(0, |(_, told)| told);
-        self.add_states(&format!("[{name}]"), run.state.as_ref(), told, [Rank::TaskGoes, Rank::TaskEnds]);
+        let next = self.runs.len();
+        let known = self.runs.entry(run.id.clone()).or_insert_with(|| Run {
+            name: name.clone(),
+            told: 0,
+            parent: run.parent_task_run_id.clone(),
+            first: next,
+            last: next,
+        });
+        let (told, first) = (std::mem::replace(&mut known.told, seen), known.first);
+        self.widen(&run.parent_task_run_id, first);
+        let ranks = [Rank::TaskGoes, Rank::TaskEnds];
+        self.add_states(Some(&run.id), &format!("[{name}]"), run.state.as_ref(), told, ranks);
     }
 
-    fn add_states(&mut self, name: &str, state: Option<&StateHistory>, told: usize, ranks: [Rank; 2]) {
+    /// Tells the task runs around one that it is inside them.
+    fn widen(&mut self, parent: &str, first: usize) {
+        let mut parent = parent.to_owned();
+        while let Some(run) = self.runs.get_mut(&parent) {
+            if run.last >= first {
+                return;
+            }
+            run.last = first;
+            parent.clone_from(&run.parent);
+        }
+    }
+
+    fn add_states(
+        &mut self,
+        run: Option<&str>,
+        name: &str,
+        state: Option<&StateHistory>,
+        told: usize,
+        ranks: [Rank; 2],
+    ) {
         for change in state.iter().flat_map(|state| &state.history).skip(told) {
             let state = change.state();
             // Every task is planned and handed over: of no interest to who watches.
@@ -189,26 +240,35 @@ impl Story {
                 continue;
             }
             let rank = ranks[usize::from(state.is_final())];
-            self.push(style::utc(change.at.as_ref()), rank, paint(DIM, "STATE"), name, &style::state(state));
+            self.push(style::utc(change.at.as_ref()), (run, rank), paint(DIM, "STATE"), name, &style::state(state));
         }
     }
 
     fn add_log_line(&mut self, line: &LogLine) {
         let name = match self.runs.get(&line.task_run_id) {
-            Some((name, _)) => format!("[{name}]"),
+            Some(run) => format!("[{}]", run.name),
             None if line.task_id.is_empty() => String::new(),
             None => format!("[{}]", safe(&line.task_id)),
         };
         let level = style::level(line.level());
-        self.push(style::utc(line.time.as_ref()), Rank::Said, level, &name, &indent(&safe(&line.message), 19));
+        let about = (Some(line.task_run_id.as_str()), Rank::Said);
+        self.push(style::utc(line.time.as_ref()), about, level, &name, &indent(&safe(&line.message), 19));
     }
 
-    fn push(&mut self, at: Option<DateTime<Utc>>, rank: Rank, tag: String, name: &str, what: &str) {
+    fn push(
+        &mut self,
+        at: Option<DateTime<Utc>>,
+        (run, rank): (Option<&str>, Rank),
+        tag: String,
+        name: &str,
+        what: &str,
+    ) {
         // Times are exact to the millisecond; what lies below must not change the order.
         let at = at.unwrap_or_default().duration_trunc(TimeDelta::milliseconds(1)).unwrap_or_default();
         let time = paint(DIM, &(self.time_of_day)(at));
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
-        self.lines.push(Line { at, rank, text: format!("{time} {tag} {name}{what}") });
+        let text = format!("{time} {tag} {name}{what}");
+        self.lines.push(Line { at, run: run.map(str::to_owned), rank, text });
     }
 }
 
@@ -250,6 +310,38 @@ mod tests {
             state: states(history),
             ..Execution::default()
         })))
+    }
+
+    #[test]
+    fn tasks_of_one_millisecond_are_told_one_after_another_and_a_loop_ends_after_what_is_in_it() {
+        let task_run = |id: &str, parent: &str| {
+            message(Event::TaskRun(Box::new(TaskRun {
+                id: id.into(),
+                task_id: id.into(),
+                parent_task_run_id: parent.into(),
+                state: states(&[(State::Running, 1), (State::Success, 1)]),
+                ..TaskRun::default()
+            })))
+        };
+        let mut story = Story::new(utc_time_of_day);
+        for (id, parent) in [("loop", ""), ("a", "loop"), ("b", "loop"), ("after", "")] {
+            story.add(task_run(id, parent));
+        }
+        let order: Vec<String> =
+            told(&mut story).iter().map(|line| line["12:00:01.001 STATE ".len()..].to_owned()).collect();
+        assert_eq!(
+            order,
+            [
+                "[loop] RUNNING",
+                "[a] RUNNING",
+                "[a] SUCCESS",
+                "[b] RUNNING",
+                "[b] SUCCESS",
+                "[loop] SUCCESS",
+                "[after] RUNNING",
+                "[after] SUCCESS"
+            ]
+        );
     }
 
     fn run(history: &[(State, i32)]) -> FollowExecutionResponse {

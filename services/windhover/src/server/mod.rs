@@ -119,6 +119,7 @@ async fn serve(mode: Mode, arguments: ServerArguments) -> Result<()> {
             settings.set(key, value);
         }
     }
+    check::check(&settings)?;
     let metrics = Metrics::install(MetricsConfig {
         prefix: Some(settings.text("kestra.metrics.prefix").unwrap_or_else(|| "kestra".to_owned())),
         ..MetricsConfig::default()
@@ -127,7 +128,9 @@ async fn serve(mode: Mode, arguments: ServerArguments) -> Result<()> {
     if !settings.ignored.is_empty() {
         tracing::warn!(settings = ?settings.ignored, "settings that mean nothing to Windhover are ignored");
     }
-    check::check(&settings)?;
+    if mode == Mode::Standalone && settings.text("windhover.bootstrap-token").is_none() {
+        tracing::warn!("no windhover.bootstrap-token is set: only tokens that were created before can log in");
+    }
     let ports = Ports::bind(mode, &settings).await?;
     let data_dir = data_dir(&settings)?;
     let key = key::find(&settings, &data_dir)?;
