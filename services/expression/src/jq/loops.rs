@@ -13,19 +13,7 @@ pub(super) fn limited<'p>(
     input: Json,
     emit: Emit<'_>,
 ) -> Result<(), Stop> {
-    let mut left = count;
-    if left <= 0 {
-        return Ok(());
-    }
-    let label = jq.fresh_label();
-    match jq.eval(term, env, input, &mut |value| {
-        left -= 1;
-        emit(value)?;
-        if left == 0 { Err(Stop::Break(label)) } else { Ok(()) }
-    }) {
-        Err(Stop::Break(found)) if found == label => Ok(()),
-        other => other,
-    }
+    stop_after(jq, count, emit, |emit| jq.eval(term, env, input, emit))
 }
 
 pub(super) fn limited_places<'p>(
@@ -36,16 +24,27 @@ pub(super) fn limited_places<'p>(
     place: Place,
     emit: EmitPlace<'_>,
 ) -> Result<(), Stop> {
+    stop_after(jq, count, emit, |emit| jq.places(term, env, place, emit))
+}
+
+/// Hands on the first `count` of what `produce` emits, and stops it after them.
+fn stop_after<T>(
+    jq: &Interpreter<'_, '_>,
+    count: i64,
+    emit: &mut dyn FnMut(T) -> Result<(), Stop>,
+    produce: impl FnOnce(&mut dyn FnMut(T) -> Result<(), Stop>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     let mut left = count;
     if left <= 0 {
         return Ok(());
     }
     let label = jq.fresh_label();
-    match jq.places(term, env, place, &mut |place| {
+    let outcome = produce(&mut |item| {
         left -= 1;
-        emit(place)?;
+        emit(item)?;
         if left == 0 { Err(Stop::Break(label)) } else { Ok(()) }
-    }) {
+    });
+    match outcome {
         Err(Stop::Break(found)) if found == label => Ok(()),
         other => other,
     }
