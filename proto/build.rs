@@ -10,8 +10,12 @@ const FILES: &[&str] = &[
     "windhover/v1/execution.proto",
     "windhover/v1/log.proto",
     "windhover/v1/secret.proto",
+    "windhover/v1/trigger.proto",
+    "windhover/v1/kv.proto",
+    "windhover/v1/file.proto",
     "windhover/admin/v1/tenant.proto",
     "windhover/admin/v1/access.proto",
+    "windhover/admin/v1/cluster.proto",
 ];
 
 /// Messages that carry a secret: their `Debug` is written by hand.

@@ -47,3 +47,20 @@ tasks:
 "
     )
 }
+
+/// Changes each half second, `times` over, without a worker.
+pub(crate) fn ticking(times: u32) -> String {
+    format!(
+        "id: ticking
+namespace: bench
+tasks:
+  - id: loop
+    type: io.kestra.plugin.core.flow.ForEach
+    values: \"{{{{ range(1, {times}) }}}}\"
+    tasks:
+      - id: wait
+        type: io.kestra.plugin.core.flow.Pause
+        delay: PT0.5S
+"
+    )
+}

@@ -22,7 +22,7 @@ use crate::{flows::NAMESPACE, server::Server};
 pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    fn new(mut samples: Vec<Duration>) -> Self {
+    pub(crate) fn new(mut samples: Vec<Duration>) -> Self {
         samples.sort();
         Self(samples)
     }

@@ -1,6 +1,7 @@
 //! What the database itself says and can do.
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -37,6 +38,29 @@ impl Observer {
         let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [self.database.as_str().into()]);
         let row = self.connection.query_one_raw(statement).await?.context("the statistics of Postgres")?;
         Ok(Counters { commits: row.try_get_by_index(0)?, rows_written: row.try_get_by_index(1)? })
+    }
+}
+
+/// Owner and last number of the feed, by shard.
+pub(crate) type Shards = HashMap<i64, (Option<Vec<u8>>, i64)>;
+
+impl Observer {
+    pub(crate) async fn shards(&self) -> Result<Shards> {
+        let statement = Statement::from_string(DbBackend::Postgres, "SELECT shard, owner, last_seq FROM shards");
+        let mut shards = Shards::new();
+        for row in self.connection.query_all_raw(statement).await? {
+            let shard: i16 = row.try_get_by_index(0)?;
+            shards.insert(shard.into(), (row.try_get_by_index(1)?, row.try_get_by_index(2)?));
+        }
+        Ok(shards)
+    }
+
+    /// Executions that have come to a task that has not begun.
+    pub(crate) async fn waiting(&self) -> Result<i64> {
+        let sql = "SELECT COUNT(*) FROM task_runs WHERE open AND state IN ('CREATED', 'SUBMITTED')";
+        let statement = Statement::from_string(DbBackend::Postgres, sql);
+        let row = self.connection.query_one_raw(statement).await?.context("a count")?;
+        Ok(row.try_get_by_index(0)?)
     }
 }
 

@@ -9,6 +9,12 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Report(Map<String, Value>);
 
 impl Report {
+    /// What was recorded last.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let text = fs::read_to_string(folder.join("latest.json")).unwrap_or_else(|_| "{}".to_owned());
+        Ok(Self(serde_json::from_str(&text)?))
+    }
+
     /// Three significant digits are more than the noise allows.
     pub(crate) fn set(&mut self, key: &str, value: f64) {
         let rounded = if value.abs() >= 100.0 { value.round() } else { (value * 100.0).round() / 100.0 };

@@ -1,37 +1,81 @@
 //! What `bench` does, in order.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use axum::{Router, routing::get};
+use clap::ValueEnum;
 use windhover_client::{NewExecution, v1::State};
+use windhover_testkit::{Postgres, Redis, Role};
 
 use crate::{
+    cluster,
     flows::{self, NAMESPACE},
-    load, postgres,
+    load, postgres, redis,
     report::Report,
     server::Server,
 };
 
-pub(crate) async fn bench(results: &Path, binary: &Path, seconds: u64) -> Result<()> {
-    let mut report = Report::default();
-    let folder = tempfile::tempdir()?;
-    let database = windhover_testkit::Postgres::start().await.context("Postgres for the benchmark")?;
+/// What can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    Standalone,
+    Cluster,
+}
 
-    let url = database.fresh_database().await?;
+/// What everything that is measured runs on.
+pub(crate) struct Place {
+    pub(crate) binary: PathBuf,
+    pub(crate) database: Postgres,
+    pub(crate) redis: Redis,
+    /// For logs.
+    pub(crate) folder: PathBuf,
+}
+
+impl Place {
+    pub(crate) async fn start(&self, url: &str, roles: &[Role]) -> Result<Server> {
+        Server::start(&self.binary, url, &self.redis.url(), &self.folder, roles).await
+    }
+}
+
+pub(crate) async fn bench(results: &Path, binary: &Path, seconds: u64, only: Option<Part>) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let place = Place {
+        binary: binary.to_owned(),
+        database: Postgres::start().await.context("Postgres for the benchmark")?,
+        redis: Redis::start().await.context("Redis for the benchmark")?,
+        folder: folder.path().to_owned(),
+    };
+    // A part that is measured alone leaves the figures of the other as they were.
+    let mut report = if only.is_some() { Report::read(results)? } else { Report::default() };
+    if only != Some(Part::Cluster) {
+        standalone(&place, seconds, &mut report).await?;
+    }
+    if only != Some(Part::Standalone) {
+        cluster::measure(&place, seconds, &mut report).await?;
+    }
+    report.write(results)
+}
+
+async fn standalone(place: &Place, seconds: u64, report: &mut Report) -> Result<()> {
+    const ONE: &[Role] = &[Role::Standalone];
+    let url = place.database.fresh_database().await?;
     let tps = tokio::task::spawn_blocking(move || postgres::pgbench(&url, 10)).await??;
     report.set("limits.pgbench_tps", tps);
+    let port = place.redis.port();
+    let operations = tokio::task::spawn_blocking(move || redis::benchmark(port)).await??;
+    report.set("limits.redis_ops_per_second", operations);
 
-    let url = database.fresh_database().await?;
+    let url = place.database.fresh_database().await?;
     // Once for the tables, so that the start that is measured is an ordinary one.
-    drop(Server::start(binary, &url, folder.path()).await?);
+    drop(place.start(&url, ONE).await?);
     let observer = postgres::Observer::connect(&url).await?;
     // The killed process still owns its shards by its last heartbeat; the start that is measured must not wait for that.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    let server = Server::start(binary, &url, folder.path()).await?;
+    let server = place.start(&url, ONE).await?;
     report.set("start.milliseconds", server.started_in.as_secs_f64() * 1_000.0);
     tokio::time::sleep(Duration::from_secs(5)).await;
     report.set("memory.idle_mb", server.memory_mb()?);
@@ -77,7 +121,7 @@ pub(crate) async fn bench(results: &Path, binary: &Path, seconds: u64) -> Result
     let large = for_each(&client, 10_000).await?;
     report.set("foreach_10000.seconds", large);
     report.set("foreach_10000.ratio_to_1000", large / small);
-    report.write(results)
+    Ok(())
 }
 
 /// Median of three runs, in seconds.

@@ -6,6 +6,10 @@
 mod dialect;
 mod m0001_foundation;
 mod m0002_views;
+mod m0003_cluster;
+mod m0004_language;
+mod m0005_namespaces;
+mod m0006_windows;
 
 use sea_orm_migration::prelude::*;
 
@@ -17,7 +21,14 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_foundation::Migration), Box::new(m0002_views::Migration)]
+        vec![
+            Box::new(m0001_foundation::Migration),
+            Box::new(m0002_views::Migration),
+            Box::new(m0003_cluster::Migration),
+            Box::new(m0004_language::Migration),
+            Box::new(m0005_namespaces::Migration),
+            Box::new(m0006_windows::Migration),
+        ]
     }
 }
 

@@ -11,9 +11,9 @@ pub mod v1 {
     tonic::include_proto!("windhover.v1");
 }
 
-/// `windhover.admin.v1`: tenants and access.
+/// `windhover.admin.v1`: tenants, access, the cluster.
 pub mod admin {
-    /// `windhover.admin.v1`: tenants and access.
+    /// `windhover.admin.v1`: tenants, access, the cluster.
     #[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
     pub mod v1 {
         tonic::include_proto!("windhover.admin.v1");

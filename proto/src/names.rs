@@ -1,7 +1,7 @@
 //! What the words of the API mean, for people and programs: short names of enum values, and which states are final.
 
 use crate::{
-    admin::v1::Role,
+    admin::v1::{InstanceState, InstanceType, Role},
     v1::{Execution, Json, LogLevel, State, TaskRun, apply_flow_response::Outcome},
 };
 
@@ -26,6 +26,8 @@ short_names! {
     LogLevel, "LOG_LEVEL_";
     Role, "ROLE_";
     Outcome, "OUTCOME_";
+    InstanceType, "INSTANCE_TYPE_";
+    InstanceState, "INSTANCE_STATE_";
 }
 
 impl State {

@@ -20,10 +20,8 @@ use windhover_proto::metadata;
 use crate::{
     ClientError, ClientOptions, Follow, FollowOptions,
     admin::v1::{
-        CreateTenantRequest, CreateTenantResponse, CreateTokenRequest, CreateTokenResponse, GetTenantRequest,
-        GetTenantResponse, ListTenantsRequest, ListTenantsResponse, ListTokensRequest, ListTokensResponse,
-        RevokeTokenRequest, RevokeTokenResponse, WhoAmIRequest, WhoAmIResponse,
-        access_service_client::AccessServiceClient, tenant_service_client::TenantServiceClient,
+        access_service_client::AccessServiceClient, cluster_service_client::ClusterServiceClient,
+        tenant_service_client::TenantServiceClient, *,
     },
     v1::*,
 };
@@ -31,6 +29,7 @@ use crate::{
 use crate::v1::{
     execution_service_client::ExecutionServiceClient, flow_service_client::FlowServiceClient,
     log_service_client::LogServiceClient, secret_service_client::SecretServiceClient,
+    trigger_service_client::TriggerServiceClient,
 };
 
 /// A connection that sends the credentials along.
@@ -183,10 +182,14 @@ impl Client {
         log_service: LogServiceClient;
         /// The generated client of SecretService.
         secret_service: SecretServiceClient;
+        /// The generated client of TriggerService.
+        trigger_service: TriggerServiceClient;
         /// The generated client of TenantService.
         tenant_service: TenantServiceClient;
         /// The generated client of AccessService.
         access_service: AccessServiceClient;
+        /// The generated client of ClusterService.
+        cluster_service: ClusterServiceClient;
     }
 
     methods! {
@@ -213,6 +216,26 @@ impl Client {
             list_task_runs(ListTaskRunsRequest) -> ListTaskRunsResponse;
             /// Stops an execution.
             kill_execution(KillExecutionRequest) -> KillExecutionResponse;
+            /// Lets an execution begin nothing new.
+            pause_execution(PauseExecutionRequest) -> PauseExecutionResponse;
+            /// Lets a paused execution go on.
+            resume_execution(ResumeExecutionRequest) -> ResumeExecutionResponse;
+            /// Runs what failed in an execution again.
+            restart_execution(RestartExecutionRequest) -> RestartExecutionResponse;
+            /// Decides how a task run ended, and lets its execution go on.
+            change_task_run_state(ChangeTaskRunStateRequest) -> ChangeTaskRunStateResponse;
+            /// Decides how an execution ended.
+            change_execution_state(ChangeExecutionStateRequest) -> ChangeExecutionStateResponse;
+            /// Lets an execution go on at once, whatever it waits for.
+            force_run_execution(ForceRunExecutionRequest) -> ForceRunExecutionResponse;
+            /// Takes an execution out of the queue of its flow.
+            unqueue_execution(UnqueueExecutionRequest) -> UnqueueExecutionResponse;
+            /// Sets labels of an ended execution.
+            set_execution_labels(SetExecutionLabelsRequest) -> SetExecutionLabelsResponse;
+            /// Makes a new execution of an old one.
+            replay_execution(ReplayExecutionRequest) -> ReplayExecutionResponse;
+            /// Takes an ended execution away for good.
+            delete_execution(DeleteExecutionRequest) -> DeleteExecutionResponse;
         }
         log_service {
             /// A page of the log lines of an execution, oldest first.
@@ -223,6 +246,26 @@ impl Client {
             list_secrets(ListSecretsRequest) -> ListSecretsResponse;
             /// Takes a secret away.
             delete_secret(DeleteSecretRequest) -> DeleteSecretResponse;
+        }
+        trigger_service {
+            /// A page of the triggers of all flows.
+            list_triggers(ListTriggersRequest) -> ListTriggersResponse;
+            /// One trigger as it is now.
+            get_trigger(GetTriggerRequest) -> GetTriggerResponse;
+            /// Lets a schedule rest, or act again.
+            set_trigger_disabled(SetTriggerDisabledRequest) -> SetTriggerDisabledResponse;
+            /// Lets a schedule go on although its last execution has not ended.
+            unlock_trigger(UnlockTriggerRequest) -> UnlockTriggerResponse;
+            /// The dates of a schedule from a time on.
+            list_trigger_dates(ListTriggerDatesRequest) -> ListTriggerDatesResponse;
+            /// Starts an execution for each date of a schedule in a time of the past.
+            create_backfill(CreateBackfillRequest) -> CreateBackfillResponse;
+            /// Lets a backfill rest.
+            pause_backfill(PauseBackfillRequest) -> PauseBackfillResponse;
+            /// Lets a backfill go on.
+            resume_backfill(ResumeBackfillRequest) -> ResumeBackfillResponse;
+            /// Ends a backfill before it is through.
+            delete_backfill(DeleteBackfillRequest) -> DeleteBackfillResponse;
         }
         tenant_service {
             /// Makes a tenant.
@@ -241,6 +284,18 @@ impl Client {
             revoke_token(RevokeTokenRequest) -> RevokeTokenResponse;
             /// Who the caller is.
             who_am_i(WhoAmIRequest) -> WhoAmIResponse;
+        }
+        cluster_service {
+            /// A page of the services of the installation, newest first.
+            list_instances(ListInstancesRequest) -> ListInstancesResponse;
+            /// Takes work away from an executor, or gives it work again.
+            drain_instance(DrainInstanceRequest) -> DrainInstanceResponse;
+            /// A page of the shards, by number.
+            list_shards(ListShardsRequest) -> ListShardsResponse;
+            /// Assigns a shard to an executor.
+            move_shard(MoveShardRequest) -> MoveShardResponse;
+            /// A page of the job queues by worker group and tenant.
+            list_queues(ListQueuesRequest) -> ListQueuesResponse;
         }
     }
 

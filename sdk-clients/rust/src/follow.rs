@@ -8,7 +8,7 @@ use tonic::Streaming;
 
 use crate::{
     Client, ClientError,
-    seen::Seen,
+    seen::{Seen, Shown},
     v1::{FollowExecutionRequest, FollowExecutionResponse, follow_execution_response::Event},
 };
 
@@ -33,13 +33,15 @@ impl FollowOptions {
 
 /// A running follow. Take its messages with [`Follow::next`] or make a stream of it.
 ///
-/// Keep-alives are not shown. After a lost connection it goes on behind the last message; a log line is shown once.
+/// Keep-alives are not shown. After a lost connection it goes on behind the last message, with whichever server answers; a
+/// log line is shown once, and an execution or task run only when it differs from what was shown of it last.
 #[derive(Debug)]
 pub struct Follow {
     client: Client,
     options: FollowOptions,
     connection: Option<Streaming<FollowExecutionResponse>>,
     seen: Seen,
+    shown: Shown,
     /// When the connection was lost, and how often it was tried since.
     lost: Option<(Instant, u32)>,
     done: bool,
@@ -52,7 +54,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Follow {
     pub(crate) fn new(client: Client, options: FollowOptions) -> Self {
-        Self { client, options, connection: None, seen: Seen::default(), lost: None, done: false }
+        Self {
+            client,
+            options,
+            connection: None,
+            seen: Seen::default(),
+            shown: Shown::default(),
+            lost: None,
+            done: false,
+        }
     }
 
     /// The cursor behind the last message, with which another follow goes on.
@@ -110,6 +120,8 @@ impl Follow {
         match &message.event {
             Some(Event::KeepAlive(_)) | None => return None,
             Some(Event::LogLine(line)) if !self.seen.first_time(line.position) => return None,
+            Some(Event::Execution(execution)) if !self.shown.execution_changed(execution) => return None,
+            Some(Event::TaskRun(run)) if !self.shown.task_run_changed(run) => return None,
             Some(Event::End(_)) => self.done = true,
             Some(_) => {}
         }

@@ -73,6 +73,16 @@ following_only! {
     wait_execution(WaitExecutionRequest) -> WaitExecutionResponse;
     list_task_runs(ListTaskRunsRequest) -> ListTaskRunsResponse;
     kill_execution(KillExecutionRequest) -> KillExecutionResponse;
+    pause_execution(PauseExecutionRequest) -> PauseExecutionResponse;
+    resume_execution(ResumeExecutionRequest) -> ResumeExecutionResponse;
+    restart_execution(RestartExecutionRequest) -> RestartExecutionResponse;
+    change_task_run_state(ChangeTaskRunStateRequest) -> ChangeTaskRunStateResponse;
+    change_execution_state(ChangeExecutionStateRequest) -> ChangeExecutionStateResponse;
+    force_run_execution(ForceRunExecutionRequest) -> ForceRunExecutionResponse;
+    unqueue_execution(UnqueueExecutionRequest) -> UnqueueExecutionResponse;
+    set_execution_labels(SetExecutionLabelsRequest) -> SetExecutionLabelsResponse;
+    replay_execution(ReplayExecutionRequest) -> ReplayExecutionResponse;
+    delete_execution(DeleteExecutionRequest) -> DeleteExecutionResponse;
 }
 
 async fn serve(scripts: Vec<Messages>) -> (Arc<Scripted>, Client) {

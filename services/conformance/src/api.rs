@@ -75,6 +75,9 @@ pub struct NewExecution {
     pub schedule: Option<DateTime<Utc>>,
 }
 
+/// Namespace, flow and id of a trigger.
+pub type Trigger<'a> = (&'a str, &'a str, &'a str);
+
 /// What changes when something happens to an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sign {
@@ -133,6 +136,122 @@ impl Api {
         let request = v1::KillExecutionRequest { execution_id: id.to_owned(), ..v1::KillExecutionRequest::default() };
         self.client.kill_execution(request).await?;
         Ok(())
+    }
+
+    pub async fn pause(&self, id: &str) -> Result<(), Refusal> {
+        let request = v1::PauseExecutionRequest { execution_id: id.to_owned(), ..Default::default() };
+        self.client.pause_execution(request).await?;
+        Ok(())
+    }
+
+    /// All inputs are sent as texts.
+    pub async fn resume(&self, id: &str, inputs: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        let request = v1::ResumeExecutionRequest {
+            execution_id: id.to_owned(),
+            inputs: (inputs.iter())
+                .map(|(id, text)| (id.clone(), windhover_client::json(&Value::from(text.as_str()))))
+                .collect(),
+            ..Default::default()
+        };
+        self.client.resume_execution(request).await?;
+        Ok(())
+    }
+
+    pub async fn restart(&self, id: &str) -> Result<(), Refusal> {
+        let request = v1::RestartExecutionRequest { execution_id: id.to_owned(), ..Default::default() };
+        self.client.restart_execution(request).await?;
+        Ok(())
+    }
+
+    /// A new execution of an old one, from its beginning or from this task run.
+    pub async fn replay(&self, id: &str, task_run: Option<String>) -> Result<seen::Execution, Refusal> {
+        let request = v1::ReplayExecutionRequest {
+            execution_id: id.to_owned(),
+            task_run_id: task_run.unwrap_or_default(),
+            ..Default::default()
+        };
+        let made = self.client.replay_execution(request).await?.execution;
+        execution(made.ok_or_else(|| Refusal::Fault("ReplayExecution left out the execution".into()))?)
+    }
+
+    pub async fn delete(&self, id: &str) -> Result<(), Refusal> {
+        let request = v1::DeleteExecutionRequest { execution_id: id.to_owned(), ..Default::default() };
+        self.client.delete_execution(request).await?;
+        Ok(())
+    }
+
+    pub async fn force_run(&self, id: &str) -> Result<(), Refusal> {
+        let request = v1::ForceRunExecutionRequest { execution_id: id.to_owned(), ..Default::default() };
+        self.client.force_run_execution(request).await?;
+        Ok(())
+    }
+
+    pub async fn unqueue(&self, id: &str) -> Result<(), Refusal> {
+        let request = v1::UnqueueExecutionRequest { execution_id: id.to_owned(), ..Default::default() };
+        self.client.unqueue_execution(request).await?;
+        Ok(())
+    }
+
+    pub async fn change_state(&self, id: &str, state: State) -> Result<(), Refusal> {
+        let request =
+            v1::ChangeExecutionStateRequest { execution_id: id.to_owned(), state: state.into(), ..Default::default() };
+        self.client.change_execution_state(request).await?;
+        Ok(())
+    }
+
+    pub async fn set_labels(&self, id: &str, labels: impl Iterator<Item = (String, String)>) -> Result<(), Refusal> {
+        let labels = labels.map(|(key, value)| v1::Label { key, value }).collect();
+        let request = v1::SetExecutionLabelsRequest { execution_id: id.to_owned(), labels, ..Default::default() };
+        self.client.set_execution_labels(request).await?;
+        Ok(())
+    }
+
+    /// Runs a schedule for the dates between two instants.
+    pub async fn backfill(
+        &self,
+        (namespace, flow, trigger): Trigger<'_>,
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+    ) -> Result<(), Refusal> {
+        let request = v1::CreateBackfillRequest {
+            namespace: namespace.to_owned(),
+            flow_id: flow.to_owned(),
+            trigger_id: trigger.to_owned(),
+            start: Some(std::time::SystemTime::from(start).into()),
+            end: Some(std::time::SystemTime::from(end).into()),
+            ..Default::default()
+        };
+        self.client.create_backfill(request).await?;
+        Ok(())
+    }
+
+    pub async fn set_trigger_disabled(
+        &self,
+        (namespace, flow, trigger): Trigger<'_>,
+        disabled: bool,
+    ) -> Result<(), Refusal> {
+        let request = v1::SetTriggerDisabledRequest {
+            namespace: namespace.to_owned(),
+            flow_id: flow.to_owned(),
+            trigger_id: trigger.to_owned(),
+            disabled,
+        };
+        self.client.set_trigger_disabled(request).await?;
+        Ok(())
+    }
+
+    /// Whether the trigger is disabled; `None`: there is no such trigger.
+    pub async fn trigger_disabled(&self, (namespace, flow, trigger): Trigger<'_>) -> Result<Option<bool>, Refusal> {
+        let request = v1::GetTriggerRequest {
+            namespace: namespace.to_owned(),
+            flow_id: flow.to_owned(),
+            trigger_id: trigger.to_owned(),
+        };
+        match self.client.get_trigger(request).await.map_err(Refusal::from) {
+            Ok(response) => Ok(response.trigger.map(|trigger| trigger.disabled)),
+            Err(Refusal::NotFound(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// Waits for the state (`None`: any final one), the end, or the timeout; whichever comes first.
@@ -234,7 +353,7 @@ fn execution(found: v1::Execution) -> Result<seen::Execution, Refusal> {
         })),
     };
     Ok(seen::Execution {
-        parent: Some(found.original_id).filter(|original| !original.is_empty() && *original != found.id),
+        parent: Some(found.replayed_from_id).filter(|id| !id.is_empty()),
         id: found.id,
         namespace: found.namespace,
         flow: found.flow_id,

@@ -76,7 +76,7 @@ pub enum Step {
     DeleteFlow(FlowName),
     Execute(Execute),
     Webhook(Webhook),
-    Backfill(Value),
+    Backfill(Backfill),
     Wait(Wait),
     WaitForExecutions(WaitForExecutions),
     WaitForReceiver(WaitForReceiver),
@@ -85,16 +85,16 @@ pub enum Step {
     Check(Vec<Expectation>),
     Receiver(ReceiverAnswer),
     Kill(Action),
-    Restart(Value),
-    Replay(Value),
-    Resume(Value),
-    Pause(Value),
-    Unqueue(Value),
-    ForceRun(Value),
-    DeleteExecution(Value),
-    ChangeStatus(Value),
-    SetLabels(Value),
-    SetTrigger(Value),
+    Restart(Action),
+    Replay(Replay),
+    Resume(Action),
+    Pause(Action),
+    Unqueue(Action),
+    ForceRun(Action),
+    DeleteExecution(Action),
+    ChangeStatus(ChangeStatus),
+    SetLabels(SetLabels),
+    SetTrigger(SetTrigger),
     KvSet(Value),
     NamespaceFile(Value),
 }
@@ -103,17 +103,6 @@ impl Step {
     /// The method without which the step cannot be done, where the API does not have it yet.
     pub fn missing_method(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Backfill(_) => "CreateBackfill",
-            Self::Restart(_) => "RestartExecution",
-            Self::Replay(_) => "ReplayExecution",
-            Self::Resume(_) => "ResumeExecution",
-            Self::Pause(_) => "PauseExecution",
-            Self::Unqueue(_) => "UnqueueExecution",
-            Self::ForceRun(_) => "ForceRunExecution",
-            Self::DeleteExecution(_) => "DeleteExecution",
-            Self::ChangeStatus(_) => "ChangeExecutionState",
-            Self::SetLabels(_) => "SetExecutionLabels",
-            Self::SetTrigger(_) => "SetTriggerDisabled",
             Self::KvSet(_) => "KeyValueService.PutEntry",
             Self::NamespaceFile(_) => "FileService.Upload",
             _ => return None,
@@ -253,8 +242,62 @@ pub struct Action {
     #[serde(default)]
     pub executions: Vec<String>,
     pub execution_id: Option<String>,
+    /// Only of a resumption.
+    #[serde(default)]
+    pub inputs: Map<String, Value>,
     #[serde(default = "Until::nothing")]
     pub until: Until,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    #[serde(rename = "as")]
+    pub name: String,
+    pub execution: String,
+    /// From the task run of this task.
+    pub task: Option<String>,
+    pub task_run_id: Option<String>,
+    #[serde(default = "Until::nothing")]
+    pub until: Until,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeStatus {
+    #[serde(rename = "as", default = "main_name")]
+    pub name: String,
+    pub execution: String,
+    pub state: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetLabels {
+    #[serde(rename = "as", default = "main_name")]
+    pub name: String,
+    pub execution: Option<String>,
+    pub execution_id: Option<String>,
+    pub labels: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetTrigger {
+    pub namespace: String,
+    pub flow: String,
+    pub trigger: String,
+    pub disabled: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backfill {
+    pub namespace: String,
+    pub flow: String,
+    pub trigger: String,
+    pub start: String,
+    pub end: String,
 }
 
 /// How far an execution must have come.

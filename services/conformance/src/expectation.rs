@@ -43,8 +43,20 @@ pub enum Expectation {
         path: Option<String>,
         expected: ReceiverProperties,
     },
-    TriggerState,
+    TriggerState {
+        trigger: TriggerName,
+        disabled: Option<bool>,
+    },
     Kv,
+}
+
+/// Which trigger of which flow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TriggerName {
+    pub namespace: String,
+    pub flow: String,
+    pub trigger: String,
 }
 
 impl Expectation {
@@ -217,7 +229,11 @@ impl Expectation {
                 Self::Deployment { file: from(looked_at)?, accepted, error }
             }
             "receiver" => Self::Receiver { path: from(looked_at)?, expected: read(map)? },
-            "trigger_state" => Self::TriggerState,
+            "trigger_state" => {
+                let disabled = map.remove("disabled").map(from).transpose()?;
+                nothing_left(&map)?;
+                Self::TriggerState { trigger: from(looked_at)?, disabled }
+            }
             _ => Self::Kv,
         })
     }

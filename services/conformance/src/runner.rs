@@ -204,10 +204,17 @@ impl Run<'_> {
     async fn findings(&self, expect: &[Expectation], what: &str) -> Result<Findings, Stop> {
         let world = self.world(true).await?;
         let requests = self.receiver.requests();
+        let mut triggers = HashMap::new();
+        for expectation in expect {
+            let Expectation::TriggerState { trigger: name, .. } = expectation else { continue };
+            let found = self.api.trigger_disabled((&name.namespace, &name.flow, &name.trigger)).await?;
+            triggers.extend(found.map(|disabled| (name.clone(), disabled)));
+        }
         let seen = Seen {
             world: &world,
             steps: &self.steps,
             deployments: &self.deployments,
+            triggers: &triggers,
             requests: &requests,
             files: &NoFiles,
         };

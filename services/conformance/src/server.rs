@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use windhover_client::{Client, ClientOptions, admin::v1::CreateTenantRequest};
+use windhover_testkit::{Cluster, ClusterOptions, Role};
 
 use crate::{binary, case::Config, findings::shorten};
 
@@ -27,14 +28,28 @@ pub enum Database {
     Sqlite,
     /// `server standalone`, in the database at this URL, which must be empty.
     Postgres(String),
+    /// A gateway, two executors, two workers and a scheduler as processes of their own, over an empty database and a
+    /// Redis that others may use as well.
+    Cluster { database: String, redis: String },
 }
+
+/// The processes of a cluster.
+const ROLES: &[Role] = &[Role::Gateway, Role::Executor, Role::Executor, Role::Worker, Role::Worker, Role::Scheduler];
 
 /// A server, with the right to do everything in it. One that was started here ends when this is dropped.
 pub struct Server {
     address: String,
     token: Option<String>,
     client: Client,
-    process: Option<Process>,
+    running: Running,
+}
+
+/// What was started here.
+enum Running {
+    Nothing,
+    Process(Process),
+    // Folder of the settings that it was started with.
+    Cluster(Cluster, TempDir),
 }
 
 struct Process {
@@ -49,29 +64,29 @@ impl Server {
     pub async fn given(address: &str, token: Option<&str>) -> Result<Self> {
         let address = address.trim_end_matches('/').to_owned();
         let client = connect(&address, token).await?;
-        Ok(Self { address, token: token.map(str::to_owned), client, process: None })
+        Ok(Self { address, token: token.map(str::to_owned), client, running: Running::Nothing })
     }
 
     /// Starts one and waits until it is ready. What it writes goes to `log`.
     pub async fn start(database: &Database, config: &Config, log: PathBuf) -> Result<Self> {
         let binary = tokio::task::spawn_blocking(binary::windhover).await??;
         let folder = tempfile::tempdir().context("making a folder for the server")?;
+        if let Database::Cluster { database, redis } = database {
+            return Self::start_cluster(&binary, (database, redis), config, &log, folder).await;
+        }
         let (port, management) = free_ports()?;
         let token: String = rand::rng().sample_iter(Alphanumeric).take(48).map(char::from).collect();
         let mut command = Command::new(&binary);
         command.arg("server").arg(match database {
             Database::Sqlite => "local",
-            Database::Postgres(_) => "standalone",
+            _ => "standalone",
         });
         let config_file = write_config(folder.path(), config)?;
         command.arg("--config").arg(config_file);
         command.args(["--port", &port.to_string(), "--management-port", &management.to_string()]);
         clean_environment(&mut command);
         command.env("WINDHOVER_OUTBOUND_ALLOW_PRIVATE", "true");
-        for (name, value) in &config.envs {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            command.env(format!("KESTRA_{}", name.to_ascii_uppercase()), text);
-        }
+        command.envs(environment(config));
         command.arg("--data-dir").arg(folder.path().join("data"));
         if let Database::Postgres(url) = database {
             command.env("WINDHOVER_DATABASE_URL", url).env("WINDHOVER_BOOTSTRAP_TOKEN", &token);
@@ -87,7 +102,34 @@ impl Server {
         let address = format!("http://127.0.0.1:{port}");
         let token = Some(token).filter(|_| matches!(database, Database::Postgres(_)));
         let client = connect(&address, token.as_deref()).await?;
-        Ok(Self { address, token, client, process: Some(process) })
+        Ok(Self { address, token, client, running: Running::Process(process) })
+    }
+
+    async fn start_cluster(
+        binary: &Path,
+        (database, redis): (&str, &str),
+        config: &Config,
+        log: &Path,
+        folder: TempDir,
+    ) -> Result<Self> {
+        let settings = write_config(folder.path(), config)?;
+        // One Redis serves many clusters: they are told apart as their databases are.
+        let prefix = database.rsplit('/').next().unwrap_or_default();
+        let mut options = ClusterOptions::new(binary, database)
+            .redis(redis)
+            .set("WINDHOVER_CONFIG", &settings.display().to_string())
+            .set("WINDHOVER_REDIS_PREFIX", prefix);
+        for (name, value) in environment(config) {
+            options = options.set(&name, &value);
+        }
+        let logs = log.with_extension("");
+        let _ = std::fs::remove_dir_all(&logs);
+        options.logs = Some(logs);
+        let cluster = Cluster::start(options, ROLES).await?;
+        let address = cluster.first(Role::Gateway)?.process.address();
+        let token = Some(windhover_testkit::TOKEN.to_owned());
+        let client = connect(&address, token.as_deref()).await?;
+        Ok(Self { address, token, client, running: Running::Cluster(cluster, folder) })
     }
 
     /// `http://HOST:PORT` without a slash at its end.
@@ -102,11 +144,20 @@ impl Server {
         Ok(self.client.acting_as(self.token.as_deref(), Some(tenant))?)
     }
 
-    /// What it wrote last, when it has ended by itself.
+    /// What it wrote last, when it, or a process of it, has ended by itself.
     pub fn obituary(&mut self) -> Option<String> {
-        let process = self.process.as_mut()?;
-        let status = process.child.try_wait().ok().flatten()?;
-        Some(format!("the server has ended ({status}): {}", process.last_words()))
+        match &mut self.running {
+            Running::Nothing => None,
+            Running::Process(process) => {
+                let status = process.child.try_wait().ok().flatten()?;
+                Some(format!("the server has ended ({status}): {}", process.last_words()))
+            }
+            Running::Cluster(cluster, _) => cluster.members().iter().find_map(|member| {
+                let status = member.process.has_ended()?;
+                let words = shorten(&member.process.last_lines(20), 4_000);
+                Some(format!("{} has ended ({status}): {words}", member.process.name()))
+            }),
+        }
     }
 }
 
@@ -161,6 +212,14 @@ fn write_config(folder: &Path, config: &Config) -> Result<PathBuf> {
     let path = folder.join("windhover.yaml");
     std::fs::write(&path, settings.to_string()).context("writing the server's settings")?;
     Ok(path)
+}
+
+/// `envs` of expressions.
+fn environment(config: &Config) -> impl Iterator<Item = (String, String)> {
+    config.envs.iter().map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (format!("KESTRA_{}", name.to_ascii_uppercase()), text)
+    })
 }
 
 /// What is set for this program, or for another server, is not meant for the one that starts.

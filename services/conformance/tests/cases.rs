@@ -15,7 +15,7 @@ use windhover_conformance::{
     server::Database,
     suite::{self, Folder, NewDatabase, Target},
 };
-use windhover_testkit::Postgres;
+use windhover_testkit::{Postgres, Redis};
 
 /// One suite after the other: together they would only take each other's time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -37,6 +37,20 @@ async fn cases_pass_on_postgres() -> Result<(), Failure> {
     let fresh = || async { Ok(Database::Postgres(Postgres::shared().await?.fresh_database().await?)) };
     let database: NewDatabase = Arc::new(move || fresh().boxed());
     run("postgres", &Target::Started(database)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cases_pass_on_a_cluster_of_processes() -> Result<(), Failure> {
+    if let Some(reason) = not_here() {
+        return skip("cluster", &reason);
+    }
+    let redis = Arc::new(Redis::start().await?);
+    let fresh = |redis: Arc<Redis>| async move {
+        let database = Postgres::shared().await?.fresh_database().await?;
+        Ok(Database::Cluster { database, redis: redis.url() })
+    };
+    let database: NewDatabase = Arc::new(move || fresh(Arc::clone(&redis)).boxed());
+    run("cluster", &Target::Started(database)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

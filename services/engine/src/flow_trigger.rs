@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windhover_expression::{Environment, Value as ExpressionValue};
-use windhover_flow::{ConditionError, Flow, InputsError, Trigger, TriggerKind, Upstream, evaluate_all, fill_defaults};
-use windhover_types::{JsonMap, Label, State, correlation_id, label_value, merge_labels, nested_labels};
+use windhover_flow::{
+    Condition, ConditionError, Flow, FlowTrigger, InputsError, Trigger, TriggerKind, Upstream, WindowEvent,
+    evaluate_all, fill_defaults,
+};
+use windhover_types::{Id, JsonMap, Label, State, correlation_id, label_value, merge_labels, nested_labels};
 
 use crate::{
     Env, Execution, Fact, Facts, Moment, NewExecution, RenderContext, Run, TriggerInfo,
@@ -58,29 +62,12 @@ pub fn flow_trigger(
     env: &Env,
 ) -> Result<Option<NewExecution>, FlowTriggerError> {
     let TriggerKind::Flow(kind) = &trigger.kind else { return Ok(None) };
+    let Some(cause) = cause(change, listening, trigger).filter(|_| kind.window.is_none()) else { return Ok(None) };
     let upstream = &change.run.execution;
-    let own = listening.namespace == upstream.namespace && listening.id == upstream.flow_id;
-    if own || trigger.disabled || listening.disabled || !kind.states.contains(&change.to) {
-        return Ok(None);
-    }
-    let entries = upstream.state.entries();
-    let Some(entry) = entries.iter().rposition(|entry| entry.state == change.to && entry.state != State::Created)
-    else {
-        return Ok(None);
-    };
-    let at = entries[entry].at;
-    let id = ids::triggered_execution_id(
-        at.floor_millis(),
-        &listening.namespace,
-        &listening.id,
-        &trigger.id,
-        upstream.id,
-        entry,
-    );
-    let moment = Moment { now: at, seed: seed_of(id) };
+    let Cause { id, moment } = cause;
     let facts = Facts::new();
     let context = Context::new(change.flow, change.run, &facts, moment, env);
-    if !conditions_hold(&context, change, trigger)? {
+    if !conditions_hold(&context, change, listening, &trigger.conditions)? {
         return Ok(None);
     }
     let given = inputs(&context, upstream, kind.inputs.as_ref())?;
@@ -96,28 +83,191 @@ pub fn flow_trigger(
         })?;
         (trigger_labels(trigger, &own.environment()), filled)
     };
-    let own_labels: Vec<Label> = listening.labels.iter().filter(|label| !label.is_system()).cloned().collect();
-    let mut labels = merge_labels([own_labels.as_slice(), labels.as_slice()]);
-    labels.push(match label_value(&upstream.labels, Label::CORRELATION_ID) {
-        Some(value) => Label::new(Label::CORRELATION_ID, value),
-        None => correlation_id(upstream.id),
-    });
-    Ok(Some(NewExecution {
+    let labels = all_labels(listening, &labels, upstream);
+    Ok(Some(started(
+        id,
+        listening,
+        listening_revision,
+        trigger,
+        labels,
+        own_inputs,
+        variables,
+        upstream.trace_parent.clone(),
+    )))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one structure")]
+fn started(
+    id: Id,
+    listening: &Flow,
+    listening_revision: u32,
+    trigger: &Trigger,
+    labels: Vec<Label>,
+    inputs: JsonMap,
+    variables: JsonMap,
+    trace_parent: Option<String>,
+) -> NewExecution {
+    NewExecution {
         id,
         namespace: listening.namespace.clone(),
         flow_id: listening.id.clone(),
         flow_revision: listening_revision,
         labels,
-        inputs: Arc::new(own_inputs),
+        inputs: Arc::new(inputs),
         variables: None,
         trigger: Some(TriggerInfo { id: trigger.id.clone(), type_name: TYPE.to_owned(), variables }),
         parent: None,
         schedule_time: None,
-        trace_parent: upstream.trace_parent.clone(),
-    }))
+        trace_parent,
+        marks: crate::Marks::default(),
+        original_id: None,
+        fail: None,
+        task_runs: Vec::new(),
+    }
 }
 
-fn seed_of(id: windhover_types::Id) -> u64 {
+/// The identity of what a change causes, and the moment at which it is evaluated.
+struct Cause {
+    id: Id,
+    moment: Moment,
+}
+
+/// `None` when the change is none that the trigger listens to.
+fn cause(change: &UpstreamChange<'_>, listening: &Flow, trigger: &Trigger) -> Option<Cause> {
+    let TriggerKind::Flow(kind) = &trigger.kind else { return None };
+    let upstream = &change.run.execution;
+    let own = listening.namespace == upstream.namespace && listening.id == upstream.flow_id;
+    if own || trigger.disabled || listening.disabled || !kind.states.contains(&change.to) {
+        return None;
+    }
+    let entries = upstream.state.entries();
+    let entry = entries.iter().rposition(|entry| entry.state == change.to && entry.state != State::Created)?;
+    let at = entries[entry].at;
+    let id = ids::triggered_execution_id(
+        at.floor_millis(),
+        &listening.namespace,
+        &listening.id,
+        &trigger.id,
+        upstream.id,
+        entry,
+    );
+    Some(Cause { id, moment: Moment { now: at, seed: seed_of(id) } })
+}
+
+/// What a change of state brings to the window of a trigger: which conditions it fulfils, and what is needed to start
+/// the execution should that complete the set. Stored until the window has taken it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowOffer {
+    /// Of the execution that it may start; names the offer too.
+    pub id: Id,
+    pub event: WindowEvent,
+    /// Labels of the execution.
+    pub labels: Vec<Label>,
+    /// `trigger` of the execution, without outputs.
+    pub variables: JsonMap,
+    /// Its inputs as the upstream execution's own context gives them: for when no execution of the window has outputs.
+    /// Else why there are none.
+    pub inputs: Result<JsonMap, String>,
+    pub trace_parent: Option<String>,
+}
+
+/// What the change brings to the window of this trigger; `None` when it brings nothing, or the trigger has no window.
+///
+/// # Errors
+/// As [`flow_trigger`]. A condition of the window that cannot be evaluated does not hold.
+pub fn window_offer(
+    change: &UpstreamChange<'_>,
+    listening: &Flow,
+    listening_revision: u32,
+    trigger: &Trigger,
+    env: &Env,
+) -> Result<Option<WindowOffer>, FlowTriggerError> {
+    let TriggerKind::Flow(FlowTrigger { window: Some(window), inputs: given, .. }) = &trigger.kind else {
+        return Ok(None);
+    };
+    let Some(Cause { id, moment }) = cause(change, listening, trigger) else { return Ok(None) };
+    let upstream = &change.run.execution;
+    let facts = Facts::new();
+    let context = Context::new(change.flow, change.run, &facts, moment, env);
+    if !conditions_hold(&context, change, listening, &trigger.conditions)? {
+        return Ok(None);
+    }
+    let mut held = Vec::new();
+    for (name, condition) in &window.conditions {
+        match conditions_hold(&context, change, listening, std::slice::from_ref(condition)) {
+            Ok(true) => held.push(name.clone()),
+            Ok(false) | Err(FlowTriggerError::Failed(_)) => {}
+            Err(needs @ FlowTriggerError::Needs(_)) => return Err(needs),
+        }
+    }
+    if held.is_empty() {
+        return Ok(None);
+    }
+    let mut variables = trigger_variables(change);
+    let labels = {
+        let roots = listening_roots(listening, listening_revision, &variables, upstream);
+        let own = Context::new(listening, change.run, &facts, moment, env).foreign(&roots);
+        let own = trigger_labels(trigger, &own.environment());
+        all_labels(listening, &own, upstream)
+    };
+    variables.remove("outputs");
+    let inputs = match inputs(&context, upstream, given.as_ref()) {
+        Ok(inputs) => Ok(inputs),
+        Err(FlowTriggerError::Failed(reason)) => Err(reason),
+        Err(needs @ FlowTriggerError::Needs(_)) => return Err(needs),
+    };
+    let outputs = upstream.outputs.clone().unwrap_or_default();
+    let event = WindowEvent { at: moment.now, held, outputs };
+    Ok(Some(WindowOffer { id, event, labels, variables, inputs, trace_parent: upstream.trace_parent.clone() }))
+}
+
+/// The execution that a complete window starts. `outputs`: those of its executions, merged; `inputs`: filled.
+pub fn window_execution(
+    offer: &WindowOffer,
+    listening: &Flow,
+    listening_revision: u32,
+    trigger: &Trigger,
+    outputs: JsonMap,
+    inputs: JsonMap,
+) -> NewExecution {
+    let mut variables = offer.variables.clone();
+    if !outputs.is_empty() {
+        variables.insert("outputs".to_owned(), Value::Object(outputs));
+    }
+    started(
+        offer.id,
+        listening,
+        listening_revision,
+        trigger,
+        offer.labels.clone(),
+        inputs,
+        variables,
+        offer.trace_parent.clone(),
+    )
+}
+
+/// Labels of the flow, then those of the trigger; the upstream's correlation goes on.
+fn all_labels(listening: &Flow, labels: &[Label], upstream: &Execution) -> Vec<Label> {
+    let own: Vec<Label> = listening.labels.iter().filter(|label| !label.is_system()).cloned().collect();
+    let mut labels = merge_labels([own.as_slice(), labels]);
+    labels.push(match label_value(&upstream.labels, Label::CORRELATION_ID) {
+        Some(value) => Label::new(Label::CORRELATION_ID, value),
+        None => correlation_id(upstream.id),
+    });
+    labels
+}
+
+/// The states of the attempts of task runs that were tried more than once, where a condition looks at them. Of an
+/// execution that was loaded again, those of task runs that are still open.
+pub(crate) fn retried(run: &Run, conditions: &[Condition]) -> Vec<State> {
+    if !conditions.iter().any(Condition::looks_at_attempts) {
+        return Vec::new();
+    }
+    let tried_again = run.task_runs().filter(|task_run| task_run.attempts.len() > 1);
+    tried_again.flat_map(|task_run| task_run.attempts.iter().map(|attempt| attempt.state.current())).collect()
+}
+
+fn seed_of(id: Id) -> u64 {
     let mut seed = [0; 8];
     seed.copy_from_slice(&id.as_bytes()[8..]);
     u64::from_be_bytes(seed)
@@ -126,20 +276,25 @@ fn seed_of(id: windhover_types::Id) -> u64 {
 fn conditions_hold(
     context: &Context<'_>,
     change: &UpstreamChange<'_>,
-    trigger: &Trigger,
+    listening: &Flow,
+    conditions: &[Condition],
 ) -> Result<bool, FlowTriggerError> {
     let execution = &change.run.execution;
+    let retried = retried(change.run, conditions);
     let upstream = Upstream {
         namespace: &execution.namespace,
         flow_id: &execution.flow_id,
         state: change.to,
         labels: &execution.labels,
+        has_outputs: execution.outputs.as_ref().is_some_and(|outputs| !outputs.is_empty()),
+        retried: &retried,
+        listening: (&listening.namespace, &listening.id),
     };
     let variables = trigger_variables(change);
     let roots = [("trigger", ExpressionValue::from_json(&Value::Object(variables)))];
     let context =
         Context::new(context.flow, context.run, context.facts, context.moment, context.env).with_extra(&roots);
-    evaluate_all(&trigger.conditions, Some(&upstream), &context.environment()).map_err(|error| match error {
+    evaluate_all(conditions, Some(&upstream), &context.environment()).map_err(|error| match error {
         ConditionError::Expression(error) => context.stop(error).into(),
         other => FlowTriggerError::Failed(other.to_string()),
     })

@@ -9,19 +9,32 @@
 //! Not here: rows, queues, timers, tasks that need a worker, the table of inline tasks ([`InlineTasks`]).
 
 mod context;
+mod env;
+mod facts;
 mod flow_trigger;
 mod flowable;
 mod ids;
 mod machine;
 mod model;
+mod new;
+pub mod refusals;
+mod replay;
 mod retry;
 mod runs;
+mod slots;
 mod step;
+mod world;
 
 pub use context::RenderContext;
-pub use flow_trigger::{FlowTriggerError, UpstreamChange, flow_trigger};
-pub use ids::{child_execution_id, task_run_id, triggered_execution_id};
+pub use env::*;
+pub use facts::*;
+pub use flow_trigger::{FlowTriggerError, UpstreamChange, WindowOffer, flow_trigger, window_execution, window_offer};
+pub use ids::{child_execution_id, item_execution_id, task_run_id, triggered_execution_id};
 pub use machine::{open_jobs, open_timers, step};
 pub use model::*;
+pub use new::*;
+pub use replay::{From, Repeat, repeat};
 pub use runs::{Run, TaskRuns};
+pub use slots::Slots;
 pub use step::*;
+pub use world::{Answer, Question};

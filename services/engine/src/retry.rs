@@ -6,7 +6,7 @@ use windhover_expression::SeededRandom;
 use windhover_flow::{Retry, RetryDelay};
 use windhover_types::{Id, State, Timestamp};
 
-use crate::Attempt;
+use crate::{Attempt, Execution};
 
 /// The date of the next attempt, or `None` when there is to be none.
 ///
@@ -22,6 +22,19 @@ pub(crate) fn next_attempt(retry: &Retry, attempts: &[Attempt], task_run: Id) ->
     }
     let due = last.state.last().at.plus(delay(&retry.delay, done, task_run));
     let too_late = retry.max_duration.is_some_and(|max| due > first.state.started().plus(max));
+    (!too_late).then_some(due)
+}
+
+/// The date of the execution that tries a failed one again, or `None` when there is to be none. Attempts are executions here, and the
+/// longest duration counts from the creation of the first.
+pub(crate) fn next_execution(retry: &Retry, execution: &Execution, failed_at: Timestamp) -> Option<Timestamp> {
+    let done = execution.marks.earlier_attempts.saturating_add(1);
+    if retry.max_attempts.is_some_and(|max| done >= max) {
+        return None;
+    }
+    let first = execution.marks.original_created.unwrap_or_else(|| execution.state.started());
+    let due = failed_at.plus(delay(&retry.delay, done, execution.id));
+    let too_late = retry.max_duration.is_some_and(|max| due > first.plus(max));
     (!too_late).then_some(due)
 }
 
@@ -59,7 +72,7 @@ mod tests {
     }
 
     fn retry(delay: RetryDelay) -> Retry {
-        Retry { delay, max_attempts: None, max_duration: None, warning_on_retry: false }
+        Retry { delay, max_attempts: None, max_duration: None, warning_on_retry: false, behavior: Default::default() }
     }
 
     fn constant(millis: u64) -> Retry {

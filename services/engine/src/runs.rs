@@ -20,14 +20,22 @@ pub struct Run {
     pub task_runs: TaskRuns,
     /// What expressions read of the execution, made when it is first read.
     pub(crate) roots: RootCache,
+    /// Task runs that it was made with, which no step has told of yet.
+    pub(crate) made_with: Vec<TaskRun>,
 }
 
 impl Run {
-    /// A new execution: it has no task runs.
+    /// A new execution: it has no task runs, unless it repeats another one ([`Run::with_task_runs`]).
     pub fn new(execution: Execution) -> Self {
         let task_runs =
             TaskRuns { shared: Arc::new(Shared { complete: true, ..Shared::default() }), ..TaskRuns::default() };
-        Self { execution, task_runs, roots: RootCache::default() }
+        Self { execution, task_runs, roots: RootCache::default(), made_with: Vec::new() }
+    }
+
+    /// The task runs that a new execution is made with ([`crate::NewExecution::task_runs`]): the first step tells of them as of new ones.
+    #[must_use]
+    pub fn with_task_runs(self, task_runs: Vec<TaskRun>) -> Self {
+        Self { made_with: task_runs, ..self }
     }
 
     /// A stored execution with its open task runs ([`TaskRun::is_open`]) in any order, and the number of its next task
@@ -43,7 +51,7 @@ impl Run {
             task_runs.add(run);
         }
         task_runs.shared_mut().complete = complete;
-        Self { execution, task_runs, roots: RootCache::default() }
+        Self { execution, task_runs, roots: RootCache::default(), made_with: Vec::new() }
     }
 
     pub fn task_run(&self, id: Id) -> Option<&TaskRun> {
@@ -72,6 +80,8 @@ pub struct TaskRuns {
     shared: Arc<Shared>,
     /// Not ended, by parent (the zero id at the top of the flow) and order of creation.
     open: BTreeMap<(Id, u32), Id>,
+    /// In memory below a container, ended or not, in order of creation.
+    below: BTreeMap<(Id, u32), Id>,
     /// Ended, but with an attempt that has not reported.
     unsettled: BTreeSet<Id>,
     /// What a step left for the next: task runs not started, containers not filled; after loading, everything open.
@@ -182,8 +192,37 @@ impl TaskRuns {
         let id = run.id;
         let shared = self.shared_mut();
         insert_node(&mut shared.by_task, &run);
-        shared.runs.insert(id, run);
+        if let Some(parent) = run.parent_id {
+            self.below.insert((parent, run.seq), id);
+        }
+        self.shared_mut().runs.insert(id, run);
         self.reindex(id);
+    }
+
+    /// Everything in memory below a container, at any depth.
+    pub(crate) fn descendants(&self, container: Id) -> Vec<Id> {
+        let mut found = Vec::new();
+        let mut left = vec![container];
+        while let Some(parent) = left.pop() {
+            let children = self.below.range((parent, 0)..=(parent, u32::MAX)).map(|(_, id)| *id);
+            let before = found.len();
+            found.extend(children);
+            left.extend(&found[before..]);
+        }
+        found
+    }
+
+    /// Takes a task run out.
+    pub(crate) fn remove(&mut self, id: Id) -> Option<TaskRun> {
+        let shared = self.shared_mut();
+        let run = shared.runs.shift_remove(&id)?;
+        remove_node(&mut shared.by_task, &run);
+        let key = (run.parent_id.unwrap_or_default(), run.seq);
+        self.open.remove(&key);
+        self.below.remove(&key);
+        self.unsettled.remove(&id);
+        self.todo.remove(&run.seq);
+        Some(run)
     }
 
     /// To be called after the state or the attempts of a task run have changed.
@@ -207,8 +246,13 @@ impl TaskRuns {
     /// Puts back a task run as it was.
     pub(crate) fn restore(&mut self, before: TaskRun) {
         let id = before.id;
-        self.shared_mut().runs.insert(id, before);
-        self.reindex(id);
+        match self.get_mut(id) {
+            Some(run) => {
+                *run = before;
+                self.reindex(id);
+            }
+            None => self.add(before),
+        }
     }
 
     /// Takes away the task runs that were made from this number on.
@@ -218,7 +262,9 @@ impl TaskRuns {
             // They are the last ones: what is loaded goes in before a step begins.
             let Some(run) = shared.runs.shift_remove(&id) else { continue };
             remove_node(&mut shared.by_task, &run);
-            self.open.remove(&(run.parent_id.unwrap_or_default(), run.seq));
+            let key = (run.parent_id.unwrap_or_default(), run.seq);
+            self.open.remove(&key);
+            self.below.remove(&key);
             self.unsettled.remove(&id);
         }
         self.next_seq = next_seq;

@@ -1,14 +1,11 @@
 //! What goes into the engine and what comes out of it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use windhover_expression::{ExpressionError, TemplateCache, Zone};
-use windhover_flow::{Flow, Task};
-use windhover_types::{Id, JsonMap, Label, Level, State, Timestamp};
+use windhover_flow::{ConcurrencyBehavior, Task};
+use windhover_types::{Id, JsonMap, Label, State, Timestamp};
 
-use crate::{Attempt, Execution, LogLine, MetricKind, ParentLink, RenderContext, TaskMetric, TaskRun, TriggerInfo};
+use crate::{Fact, LogLine, NewExecution, TaskMetric, TaskRun};
 
 /// Something that happened to an execution.
 ///
@@ -26,11 +23,77 @@ pub enum Event {
     /// The lease of this dispatch ran out: nobody knows whether the attempt ran.
     JobLost { task_run: Id, dispatch: u32 },
     /// The subflow that this task run waits for has ended.
-    SubflowEnded { task_run: Id, execution: Id, state: State, outputs: Option<JsonMap> },
+    SubflowEnded {
+        task_run: Id,
+        execution: Id,
+        state: State,
+        outputs: Option<JsonMap>,
+        /// How often it had been taken up again ([`crate::Marks::generation`]).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        generation: u32,
+        /// The part of a ForEachItem's file that it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
+    },
     /// A timer that the engine set has fired.
     TimerFired { timer: Timer },
     /// Somebody wants the execution to end. Doubles are harmless.
     Kill,
+    /// Somebody wants nothing new to begin (flow model reference 4.8). Refused unless it is RUNNING.
+    Pause,
+    /// Somebody wants a paused execution to go on: past its first PAUSED task run, with that Pause's `onResume` inputs as
+    /// a caller gives them (texts or native values, by flat id), or from a pause of its own. Refused unless it is PAUSED
+    /// and the inputs fit.
+    Resume {
+        inputs: JsonMap,
+        /// Who asked for it, for `outputs.<pause>.resumed.by`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// Somebody wants an execution that has ended, or is paused, to go on from what failed. Refused when it was killed and
+    /// when nothing has failed. The task that waits for it as a subflow asks `by_parent`, and is told its state then.
+    Restart {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_parent: bool,
+    },
+    /// Somebody decides how a task run of an ended execution ended; it goes on from there.
+    ChangeTaskRunState { task_run: Id, state: State },
+    /// Somebody decides how an ended execution ended.
+    ChangeState { state: State },
+    /// Somebody does not want to wait for its date, its slot, its resumption or its retry. Refused when it has ended.
+    ForceRun,
+    /// Somebody takes it out of its flow's queue: RUNNING, CANCELLED or FAILED.
+    Unqueue { state: State },
+    /// Labels of an ended execution; of equal keys these win.
+    SetLabels { labels: Vec<Label> },
+    /// The owner of the flow's slots answers [`Effect::TakeSlot`], or grants a slot to one that waits.
+    Slot { answer: SlotAnswer },
+    /// The subflow that this task run waits for is tried again as another execution, which is waited for now.
+    SubflowReplaced {
+        task_run: Id,
+        execution: Id,
+        by: Id,
+        /// The part of a ForEachItem's file that it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
+    },
+}
+
+/// What the owner of a flow's slots says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotAnswer {
+    Granted,
+    /// It waits in the queue.
+    Queued,
+    /// There is none, and the flow does not queue.
+    Refused,
+}
+
+// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Event {
@@ -48,6 +111,9 @@ pub struct JobResult {
     pub state: State,
     pub outputs: Option<Value>,
     pub error: Option<String>,
+    /// Outputs of the WorkingDirectory that the task stands in, as they are after it; the last ones count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_outputs: Option<Value>,
     /// Lines that travel with the result of a quick task. Secrets are masked already.
     #[serde(skip)]
     pub logs: Vec<LogLine>,
@@ -63,6 +129,12 @@ pub enum Timer {
     Retry { task_run: Id, attempt: u32 },
     /// A Sleep task is over.
     Sleep { task_run: Id, attempt: u32 },
+    /// A Pause is over by itself.
+    Pause { task_run: Id },
+    /// The next turn of a LoopUntil, after this one.
+    Loop { task_run: Id, iteration: u32 },
+    /// A service level's longest duration is over; its place among those of the flow.
+    Sla { sla: u32 },
     /// The execution's schedule time has come.
     Schedule,
     /// A killed execution no longer waits for its workers.
@@ -102,6 +174,18 @@ pub enum Effect {
     KillChild {
         execution: Id,
     },
+    /// The execution wants a slot of its flow (tenant, namespace, id): a message to the owner of these slots, who answers with
+    /// [`Event::Slot`]; see [`crate::Slots`].
+    TakeSlot {
+        limit: u32,
+        behavior: ConcurrencyBehavior,
+    },
+    /// The execution needs its slot, or its place in the queue, no longer.
+    GiveSlotBack,
+    /// A restarted Subflow task wants its child to go on: [`Event::Restart`] with `by_parent`.
+    RestartChild {
+        execution: Id,
+    },
     Log(LogLine),
     Metric(TaskMetric),
     /// The execution has entered a state: Flow triggers are evaluated, followers are told, counters move.
@@ -127,11 +211,24 @@ pub struct Job {
     pub variables: JsonMap,
     /// Key of the worker group, if the task names one.
     pub worker_group: Option<String>,
+    /// Of a child of a WorkingDirectory: the directory that it shares with its siblings.
+    pub directory: Option<Directory>,
+}
+
+/// The directory of a WorkingDirectory's task run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// The WorkingDirectory's own.
+    pub task_run: Id,
+    pub task_id: String,
+    /// How often it had been begun before, from 0: after a restart its directory is another one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
 }
 
 impl Job {
     /// The job of the present dispatch of a task run.
-    pub(crate) fn of(task: &Task, task_run: &TaskRun, variables: JsonMap) -> Self {
+    pub(crate) fn of(task: &Task, task_run: &TaskRun, variables: JsonMap, directory: Option<Directory>) -> Self {
         Self {
             task_run: task_run.id,
             task_id: task_run.task_id.clone(),
@@ -139,80 +236,10 @@ impl Job {
             dispatch: task_run.dispatch,
             variables,
             worker_group: task.worker_group.as_ref().map(|group| group.key.clone()),
+            directory,
         }
     }
 }
-
-/// An execution to be made.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewExecution {
-    pub id: Id,
-    pub namespace: String,
-    pub flow_id: String,
-    pub flow_revision: u32,
-    pub labels: Vec<Label>,
-    pub inputs: Arc<JsonMap>,
-    pub variables: Option<Arc<JsonMap>>,
-    pub trigger: Option<TriggerInfo>,
-    pub parent: Option<ParentLink>,
-    pub schedule_time: Option<Timestamp>,
-    pub trace_parent: Option<String>,
-}
-
-/// What the engine must know of the world before it can go on: a key that the shell looks up.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Fact {
-    /// A flow that a Subflow task names; the newest revision when none is given.
-    Flow { namespace: String, flow_id: String, revision: Option<u32> },
-    /// Ended task runs of this task (`None` = of every task) of this execution.
-    Outputs { task_id: Option<String> },
-    /// A secret of the namespace or its parents; `key` in upper case.
-    Secret { namespace: String, key: String },
-}
-
-impl Fact {
-    /// The text that stands for it in [`ExpressionError::Needs`]: JSON, since names may hold any character.
-    pub(crate) fn key(&self) -> String {
-        let parts = match self {
-            Fact::Flow { namespace, flow_id, revision } => serde_json::json!(["flow", namespace, flow_id, revision]),
-            Fact::Outputs { task_id: Some(task_id) } => serde_json::json!(["outputs", task_id]),
-            Fact::Outputs { task_id: None } => serde_json::json!(["outputs"]),
-            Fact::Secret { namespace, key } => serde_json::json!(["secret", namespace, key]),
-        };
-        parts.to_string()
-    }
-
-    /// The fact that such a text stands for; `None` for what only a worker can look up.
-    pub(crate) fn from_key(text: &str) -> Option<Self> {
-        let parts: Vec<String> = serde_json::from_str(text).ok()?;
-        match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["outputs"] => Some(Fact::Outputs { task_id: None }),
-            ["outputs", task_id] => Some(Fact::Outputs { task_id: Some(task_id.to_owned()) }),
-            ["secret", namespace, key] => Some(Fact::Secret { namespace: namespace.to_owned(), key: key.to_owned() }),
-            _ => None,
-        }
-    }
-}
-
-/// A fact that has been looked up.
-#[derive(Debug, Clone)]
-pub enum FactValue {
-    /// Absent: no such flow (or it was deleted).
-    Flow(Option<FoundFlow>),
-    /// The engine takes them into the run.
-    Outputs(Vec<TaskRun>),
-    Secret(Result<windhover_types::Secret, String>),
-}
-
-#[derive(Debug, Clone)]
-pub struct FoundFlow {
-    pub revision: u32,
-    /// The reason, when the stored source can no longer be compiled.
-    pub flow: Result<Arc<Flow>, String>,
-}
-
-/// Facts that are known for one step.
-pub type Facts = HashMap<Fact, FactValue>;
 
 /// Fixed for one step: the time, and a seed for what is random in expressions. Both are drawn by the shell.
 #[derive(Debug, Clone, Copy)]
@@ -237,127 +264,37 @@ pub struct StepOutput {
     pub execution_changed: bool,
     /// Task runs that are new or changed, in order of creation.
     pub changed_task_runs: Vec<Id>,
+    /// Stored task runs that are no more: their rows go with the commit. What they had open has been cancelled.
+    pub removed_task_runs: Vec<RemovedTaskRun>,
     /// The step was cut short by [`Limits::inline_per_step`]: send [`Event::Advance`] for the rest.
     pub more: bool,
+    /// What was asked for does not fit the state: nothing has changed, and whoever asked is told why.
+    pub refused: Option<Refusal>,
+}
+
+/// A task run whose row goes: of an earlier turn of a LoopUntil, or of what a restart runs again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemovedTaskRun {
+    pub id: Id,
+    /// With the execution the key of its row.
+    pub seq: u32,
+}
+
+/// Why an action was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Stable, in capitals: EXECUTION_NOT_PAUSED, INVALID_INPUT and the like; see [`crate::refusals`].
+    pub reason: String,
+    /// Complete: names the state or the field, and what would fit.
+    pub message: String,
 }
 
 impl StepOutput {
     /// Nothing has to be committed.
     pub fn is_empty(&self) -> bool {
-        self.effects.is_empty() && !self.execution_changed && self.changed_task_runs.is_empty()
-    }
-}
-
-/// Settings that bound a step; the same in all processes.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Task runs that one step starts; the rest follows in the next one.
-    pub inline_per_step: u32,
-    /// How long a killed execution waits for the reports of its workers.
-    pub kill_grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { inline_per_step: 500, kill_grace: Duration::from_secs(10) }
-    }
-}
-
-/// What is the same for every step of a process.
-pub struct Env {
-    pub limits: Limits,
-    pub inline: Arc<dyn InlineTasks>,
-    /// `envs` of expressions: a map (expression reference 16).
-    pub envs: Arc<Value>,
-    /// `globals` of expressions: a map.
-    pub globals: Arc<Value>,
-    /// `kestra` of expressions: a map with `environment` and `url` where they are configured.
-    pub kestra: Arc<Value>,
-    /// The server's time zone.
-    pub timezone: Zone,
-    /// `kestra.variables.recursive-rendering`.
-    pub recursive_rendering: bool,
-    pub expression_limits: windhover_expression::Limits,
-    /// Templates that are known only when they are rendered.
-    pub templates: TemplateCache,
-}
-
-impl Env {
-    /// Defaults: empty maps, UTC, default bounds.
-    pub fn new(inline: Arc<dyn InlineTasks>) -> Self {
-        let empty = || Arc::new(Value::Object(JsonMap::new()));
-        Self {
-            limits: Limits::default(),
-            inline,
-            envs: empty(),
-            globals: empty(),
-            kestra: empty(),
-            timezone: Zone::default(),
-            recursive_rendering: false,
-            expression_limits: windhover_expression::Limits::default(),
-            templates: TemplateCache::default(),
-        }
-    }
-}
-
-/// Runs an inline task: a plain function, so that the engine stays pure and the table of tasks stays with the tasks.
-pub trait InlineTasks: Send + Sync {
-    /// Renders the properties and does what the task does. Lines and numbers have no ids yet; the engine adds them,
-    /// and drops lines below the task's `logLevel`.
-    ///
-    /// # Errors
-    /// A template that cannot be rendered: the attempt fails with its message. [`ExpressionError::Needs`] must come
-    /// back as it is: the step is then run again with the fact.
-    fn run(&self, task: &Task, context: &dyn RenderContext) -> Result<InlineOutcome, ExpressionError>;
-}
-
-/// Name, kind, value (a timer's in milliseconds) and tags of a number that an inline task publishes.
-pub type InlineMetric = (String, MetricKind, f64, Vec<(String, String)>);
-
-/// What an inline task did.
-#[derive(Debug, Clone, Default)]
-pub struct InlineOutcome {
-    /// Why it failed. The engine writes the line of level ERROR, unless `logs` holds it already.
-    pub error: Option<String>,
-    /// It ended with a warning.
-    pub warning: bool,
-    pub outputs: Option<Value>,
-    pub logs: Vec<(Level, String)>,
-    pub metrics: Vec<InlineMetric>,
-    /// A Sleep: the attempt ends at this distance from now.
-    pub sleep: Option<Duration>,
-    /// Labels that the execution gets (flow model 1.x reference 1.4); of equal keys these win.
-    pub labels: Vec<Label>,
-    /// What `vars` shows from now on, if it changes (flow model 1.x reference 3.4).
-    pub variables: Option<JsonMap>,
-}
-
-/// For readers of a stored attempt.
-pub fn last_attempt(task_run: &TaskRun) -> Option<&Attempt> {
-    task_run.attempts.last()
-}
-
-/// An execution in its first state, before any step.
-pub fn new_execution(tenant: &windhover_types::Tenant, new: &NewExecution, at: Timestamp) -> Execution {
-    Execution {
-        tenant: tenant.clone(),
-        id: new.id,
-        namespace: new.namespace.clone(),
-        flow_id: new.flow_id.clone(),
-        flow_revision: new.flow_revision,
-        state: windhover_types::StateHistory::new(State::Created, at),
-        labels: new.labels.clone(),
-        inputs: new.inputs.clone(),
-        outputs: None,
-        variables: new.variables.clone(),
-        trigger: new.trigger.clone(),
-        parent: new.parent.clone(),
-        original_id: new.id,
-        schedule_time: new.schedule_time,
-        error: None,
-        frame: crate::Frame::default(),
-        kill_requested: false,
-        version: 1,
-        trace_parent: new.trace_parent.clone(),
+        self.effects.is_empty()
+            && !self.execution_changed
+            && self.changed_task_runs.is_empty()
+            && self.removed_task_runs.is_empty()
     }
 }

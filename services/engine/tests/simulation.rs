@@ -19,6 +19,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 use support::{Shell, ended, started};
 use windhover_engine::{Event, Job};
+use windhover_flow::{Concurrency, ConcurrencyBehavior};
 use windhover_types::{Id, State};
 
 const DEFAULT_SEEDS: u64 = 800;
@@ -39,8 +40,14 @@ fn random_flows_end_as_they_should_whatever_happens_on_the_way() {
 
 fn simulate(seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut generator =
-        Generator { random: StdRng::seed_from_u64(seed), next: 0, jobs: true, ordered: true, subflows: true };
+    let mut generator = Generator {
+        random: StdRng::seed_from_u64(seed),
+        next: 0,
+        jobs: true,
+        ordered: true,
+        subflows: true,
+        beside: 0,
+    };
     let source = generator.flow("f");
     generator.subflows = false;
     let child = generator.flow("child");
@@ -48,16 +55,23 @@ fn simulate(seed: u64) {
         println!("{source}\n---\n{child}");
     }
     let kill = random.random_bool(0.15);
-    let (calm, expected) = calm_run(&source, &child);
-    let (wild, id) = wild_run(&source, &child, kill, &mut random);
+    // After the end: restarted as often, as long as it fails.
+    let restarts = if kill { 0 } else { random.random_range(0..3) };
+    let (calm, expected) = calm_run(&source, &child, restarts);
+    let (wild, id) = wild_run(&source, &child, kill, restarts, &mut random);
     assert_eq!(wild.created.len(), wild.stored.len());
     for created in &wild.created {
         assert!(wild.execution(*created).is_ended(), "{created} has not ended");
         assert!(wild.task_runs(*created).all(|run| !run.is_open()), "{created} is not settled");
     }
     assert!(wild.jobs.is_empty(), "{:?}", wild.jobs);
+    assert!(wild.slots.values().all(windhover_engine::Slots::is_empty), "{:?}", wild.slots);
     if kill {
         assert!(wild.state(id).is_terminal());
+        return;
+    }
+    if restarts > 0 && !generator.ordered {
+        // What a fast failure had left beside it depends on the order, and so does what runs again.
         return;
     }
     assert_eq!(wild.state(id), calm.state(expected), "{:?}\n{:?}", wild.summary(id), calm.summary(expected));
@@ -73,10 +87,18 @@ fn outline(shell: &Shell, id: Id) -> Vec<String> {
         let counted = run.attempts.iter().filter(|attempt| attempt.state.current() != State::Resubmitted).count();
         let outputs = run.outputs.as_ref().map(|outputs| outputs.to_string());
         let text = format!("{} {:?} {} {counted} {outputs:?}", run.task_id, run.value_path, run.state.current());
+        let text = without_times(&text);
         let numbered = |text: String, (number, id): (usize, &Id)| text.replace(&id.to_string(), &format!("<{number}>"));
         shell.created.iter().enumerate().fold(text, numbered)
     };
     shell.task_runs(id).map(of).collect()
+}
+
+/// When a Pause was resumed is told by its outputs, and by whatever reads them.
+fn without_times(text: &str) -> String {
+    let mut parts = text.split("2023-11-14T");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "<time>" + part.split_once('Z').map_or("", |(_, rest)| rest))
 }
 
 /// How the job of a task run ends depends on nothing but the task, its place and the number of the try.
@@ -84,7 +106,7 @@ fn result(shell: &Shell, execution: Id, job: &Job) -> State {
     let Some(run) = shell.task_runs(execution).find(|run| run.id == job.task_run) else { return State::Success };
     let tries = run.attempts.iter().filter(|attempt| attempt.state.current() == State::Failed).count();
     let mut hasher = DefaultHasher::new();
-    (&run.task_id, &run.value_path, tries).hash(&mut hasher);
+    (&run.task_id, &run.value_path, run.iteration, tries).hash(&mut hasher);
     match hasher.finish() % 10 {
         0 | 1 => State::Failed,
         2 => State::Warning,
@@ -98,28 +120,43 @@ fn end_of(shell: &Shell, execution: Id, job: &Job) -> Event {
     let Event::JobEnded { task_run, dispatch, mut result } = ended(job, state, shell.now) else {
         unreachable!("it is an end")
     };
-    result.outputs = Some(json!({ "value": job.task_id }));
+    result.outputs = Some(json!({ "value": job.task_id, "splits": "kestra:///splits" }));
     Event::JobEnded { task_run, dispatch, result }
 }
 
-fn calm_run(source: &str, child: &str) -> (Shell, Id) {
-    let mut shell = Shell::new(&[source, child]);
+/// Of the child only so many run at once: its parents' tasks wait for each other's.
+fn deployed(source: &str, child: &str) -> Shell {
+    let mut shell = Shell::new(&[source]);
+    shell.files.insert("kestra:///splits".to_owned(), "kestra:///p0\nkestra:///p1\nkestra:///p2\n".to_owned());
+    shell.deploy_with(child, |flow| {
+        flow.concurrency = Some(Concurrency { limit: 2, behavior: ConcurrencyBehavior::Queue });
+    });
+    shell
+}
+
+fn calm_run(source: &str, child: &str, mut restarts: u32) -> (Shell, Id) {
+    let mut shell = deployed(source, child);
     let id = shell.start("f", json!({}));
     for _ in 0..20_000 {
         shell.now = shell.now.plus(std::time::Duration::from_millis(1));
         if let Some((owner, job)) = shell.jobs.first().cloned() {
             let event = end_of(&shell, owner, &job);
             shell.send(owner, event);
-        } else if !shell.fire_next() {
+        } else if shell.fire_next() || shell.resume_next() {
+        } else if restarts > 0 {
+            restarts -= 1;
+            shell.send(id, Event::Restart { by_parent: false });
+        } else {
             assert!(shell.state(id).is_terminal(), "a calm run ends: {:?}", shell.summary(id));
             return (shell, id);
         }
+        shell.settle();
     }
     panic!("a calm run does not end: {:?}", shell.summary(id));
 }
 
-fn wild_run(source: &str, child: &str, kill: bool, random: &mut StdRng) -> (Shell, Id) {
-    let mut shell = Shell::new(&[source, child]);
+fn wild_run(source: &str, child: &str, kill: bool, mut restarts: u32, random: &mut StdRng) -> (Shell, Id) {
+    let mut shell = deployed(source, child);
     shell.env.limits.inline_per_step = *[1, 2, 7, 500].choose(random).expect("not empty");
     let new = shell.new_execution("f", json!({}));
     let id = new.id;
@@ -131,15 +168,22 @@ fn wild_run(source: &str, child: &str, kill: bool, random: &mut StdRng) -> (Shel
     for _ in 0..100_000 {
         shell.now = shell.now.plus(std::time::Duration::from_millis(random.random_range(0..50)));
         let quiet = shell.events.is_empty() && shell.jobs.is_empty();
-        if quiet && !shell.fire_next() && shell.events.is_empty() && shell.jobs.is_empty() {
-            return (shell, id);
+        if quiet && !shell.fire_next() && !shell.resume_next() && shell.events.is_empty() && shell.jobs.is_empty() {
+            if restarts == 0 {
+                return (shell, id);
+            }
+            restarts -= 1;
+            shell.events.push_back((id, Event::Restart { by_parent: false }));
         }
         match random.random_range(0..100) {
             0..45 => {
                 // Something that has been told, in any order between executions and often within one.
                 if let Some(index) = pick(shell.events.len(), random) {
                     let (owner, event) = shell.events.remove(index).expect("it is there");
-                    told.push((owner, event.clone()));
+                    // A wish is told apart from its double by its request, before it comes here.
+                    if !matches!(event, Event::Restart { .. }) {
+                        told.push((owner, event.clone()));
+                    }
                     shell.apply(owner, event);
                 }
             }
@@ -184,6 +228,13 @@ fn wild_run(source: &str, child: &str, kill: bool, random: &mut StdRng) -> (Shel
                     shell.events.push_back((owner, Event::TimerFired { timer }));
                 }
             }
+            93 | 94 if !kill => {
+                // Everybody may be paused and resumed; a Pause that is over by itself is left alone.
+                if let Some(owner) = shell.created.choose(random).copied() {
+                    shell.events.push_back((owner, Event::Pause));
+                }
+                shell.resume_next();
+            }
             93 if kill => {
                 if let Some(owner) = shell.created.choose(random).copied() {
                     shell.events.push_back((owner, Event::Kill));
@@ -207,18 +258,34 @@ struct Generator {
     /// Nothing in the flow runs side by side.
     ordered: bool,
     subflows: bool,
+    /// How many flowables whose children run side by side are around.
+    beside: u32,
 }
 
 impl Generator {
     fn flow(&mut self, id: &str) -> String {
         let mut text = format!("id: {id}\nnamespace: {}\n", support::NAMESPACE);
         if self.chance(0.2) {
+            // What runs side by side anywhere in it could fail in another order.
+            self.beside += 1;
             text += &format!("retry: {}\n", self.retry());
+            self.beside -= 1;
         }
         text += "tasks:\n";
         let count = self.random.random_range(1..5);
         self.list(&mut text, 1, 3, count);
         self.handlers(&mut text, 0, 2);
+        if self.chance(0.2) {
+            text += "afterExecution:\n";
+            self.list(&mut text, 1, 1, 2);
+        }
+        if self.chance(0.2) {
+            text += "listeners:\n  - conditions: [{type: io.kestra.plugin.core.condition.ExecutionStatus, in: [FAILED]}]\n    tasks:\n";
+            self.list(&mut text, 3, 1, 1);
+        }
+        if self.chance(0.2) {
+            text += "sla: [{id: s, type: EXECUTION_ASSERTION, assert: \"{{ outputs.t1.value is not defined }}\", behavior: NONE, labels: {broken: s}}]\n";
+        }
         if self.chance(0.3) {
             text += "outputs:\n  - {id: o, type: STRING, value: \"{{ outputs.nothing.value ?? 'none' }}\"}\n";
         }
@@ -231,8 +298,10 @@ impl Generator {
 
     fn retry(&mut self) -> String {
         let attempts = self.random.random_range(1..4);
-        match self.random.random_range(0..3) {
+        // As another execution only where nothing runs beside it: it ends everything at once.
+        match self.random.random_range(if self.beside == 0 { 0..4 } else { 0..3 }) {
             0 => format!("{{type: constant, interval: PT1S, maxAttempts: {attempts}}}"),
+            3 => format!("{{type: constant, interval: PT1S, maxAttempts: {attempts}, behavior: CREATE_NEW_EXECUTION}}"),
             1 => format!("{{type: exponential, interval: PT1S, maxInterval: PT5S, maxAttempts: {attempts}}}"),
             _ => format!(
                 "{{type: random, minInterval: PT1S, maxInterval: PT3S, maxAttempts: {attempts}, warningOnRetry: true}}"
@@ -278,7 +347,7 @@ impl Generator {
             let retry = self.retry();
             lines.push(format!("retry: {retry}"));
         }
-        let kind = if flowable { self.flowable_lines(&mut lines) } else { self.leaf_lines(&mut lines) };
+        let kind = if flowable { self.flowable_lines(&id, &mut lines) } else { self.leaf_lines(&mut lines) };
         *text += &format!("{pad}- id: {id}\n{pad}  type: io.kestra.plugin.core.{kind}\n");
         for line in lines {
             *text += &format!("{pad}  {line}\n");
@@ -287,7 +356,10 @@ impl Generator {
             return;
         }
         let inner = indent + 1;
+        let beside = matches!(kind, "flow.Parallel" | "flow.ForEach" | "flow.EachParallel" | "flow.Dag");
+        self.beside += u32::from(beside);
         let lists: &[&str] = match kind {
+            "flow.ForEachItem" => &[],
             "flow.If" => &["then", "else"],
             "flow.Switch" => &["defaults"],
             _ => &["tasks"],
@@ -295,13 +367,42 @@ impl Generator {
         for list in lists {
             *text += &format!("{pad}  {list}:\n");
             let count = self.random.random_range(1..4);
-            self.list(text, inner + 1, depth - 1, count);
+            if kind == "flow.WorkingDirectory" {
+                for _ in 0..count {
+                    self.next += 1;
+                    let allow = self.chance(0.3);
+                    *text += &format!(
+                        "{pad}    - {{id: t{}, type: io.kestra.plugin.core.log.Log, message: job, allowFailure: {allow}}}\n",
+                        self.next
+                    );
+                }
+            } else if kind == "flow.Dag" {
+                self.nodes(text, inner, depth - 1, count);
+            } else {
+                self.list(text, inner + 1, depth - 1, count);
+            }
         }
         self.handlers(text, inner, depth - 1);
+        self.beside -= u32::from(beside);
     }
 
-    fn flowable_lines(&mut self, lines: &mut Vec<String>) -> &'static str {
-        match self.random.random_range(0..8) {
+    /// Tasks of a Dag: each may wait for those before it.
+    fn nodes(&mut self, text: &mut String, indent: usize, depth: u32, count: u32) {
+        let pad = "  ".repeat(indent);
+        let mut before: Vec<String> = Vec::new();
+        for _ in 0..count {
+            let depends_on: Vec<String> = before.iter().filter(|_| self.random.random_bool(0.5)).cloned().collect();
+            *text += &format!("{pad}  - dependsOn: {depends_on:?}\n{pad}    task:\n");
+            before.push(format!("t{}", self.next + 1));
+            let mut task = String::new();
+            self.task(&mut task, indent + 2, depth);
+            // A task of its own instead of an element of a list.
+            *text += &task.replacen("- id:", "  id:", 1);
+        }
+    }
+
+    fn flowable_lines(&mut self, id: &str, lines: &mut Vec<String>) -> &'static str {
+        match self.random.random_range(0..16) {
             0 | 1 => "flow.Sequential",
             2 => "flow.AllowFailure",
             3 => {
@@ -319,6 +420,44 @@ impl Generator {
                 lines.push("value: anything".to_owned());
                 "flow.Switch"
             }
+            6 => {
+                self.ordered = false;
+                if self.chance(0.5) {
+                    lines.push(format!("concurrent: {}", self.random.random_range(0..3)));
+                }
+                "flow.Dag"
+            }
+            7 => {
+                self.ordered = false;
+                lines.push("value: [v0, v1, v2]".to_owned());
+                lines.push(format!("concurrent: {}", self.random.random_range(0..4)));
+                "flow.EachParallel"
+            }
+            8 => {
+                lines.push("value: [v0, v1]".to_owned());
+                "flow.EachSequential"
+            }
+            9 | 10 => {
+                let (turns, most) = (self.random.random_range(1..4), self.random.random_range(1..4));
+                lines.push(format!("condition: \"{{{{ outputs.{id}.iterationCount >= {turns} }}}}\""));
+                lines.push(format!("checkFrequency: {{interval: PT1S, maxIterations: {most}}}"));
+                lines.push(format!("failOnMaxReached: {}", self.chance(0.3)));
+                "flow.LoopUntil"
+            }
+            11 => {
+                self.pause_lines(lines);
+                "flow.Pause"
+            }
+            12 => "flow.WorkingDirectory",
+            13 if self.subflows => {
+                self.ordered = false;
+                lines.push("items: kestra:///file".to_owned());
+                lines.push("namespace: company.team".to_owned());
+                lines.push("flowId: child".to_owned());
+                lines.push(format!("wait: {}", self.chance(0.7)));
+                lines.push(format!("transmitFailed: {}", self.chance(0.7)));
+                "flow.ForEachItem"
+            }
             _ => {
                 let limit = self.random.random_range(0..3);
                 if limit != 1 {
@@ -330,6 +469,25 @@ impl Generator {
                 lines.push(format!("values: {values:?}"));
                 "flow.ForEach"
             }
+        }
+    }
+
+    fn pause_lines(&mut self, lines: &mut Vec<String>) {
+        match self.random.random_range(0..4) {
+            0 => lines.push("timeout: PT3S".to_owned()),
+            1 => {
+                // What ends everything at once may do so only where nothing runs beside it.
+                let behaviors: &[&str] =
+                    if self.beside == 0 { &["RESUME", "WARN", "FAIL", "CANCEL"] } else { &["RESUME", "WARN", "FAIL"] };
+                let behavior = behaviors.choose(&mut self.random).expect("some");
+                lines.push("pauseDuration: PT2S".to_owned());
+                lines.push(format!("behavior: {behavior}"));
+            }
+            _ => {}
+        }
+        if self.chance(0.3) {
+            let task = format!("t{}p", self.next);
+            lines.push(format!("onPause: {{id: {task}, type: io.kestra.plugin.core.log.Log, message: hello}}"));
         }
     }
 
@@ -359,6 +517,11 @@ impl Generator {
                     lines.push("condition: \"{{ taskrun.attemptsCount < 1 }}\"".to_owned());
                 }
                 "execution.Fail"
+            }
+            10 if self.beside == 0 && self.chance(0.2) => {
+                let state = ["SUCCESS", "WARNING", "FAILED", "CANCELLED"].choose(&mut self.random).expect("some");
+                lines.push(format!("state: {state}"));
+                "execution.Exit"
             }
             10 if self.subflows => {
                 lines.push("namespace: company.team".to_owned());

@@ -1,6 +1,6 @@
 //! The batch that is being put together: what the store will write, and what happens once it has.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use tokio::sync::oneshot;
 use windhover_engine::Execution;
@@ -9,9 +9,13 @@ use windhover_store::{Batch, FeedEntry, InboxRow, RequestIdRow, TimerRow};
 use windhover_types::{Error, Id, Tenant, shard_of};
 
 use crate::{
+    core::Asked,
     message::{CreateRequest, CreatedExecution, Pending},
     observe::Observation,
 };
+
+/// Tenant, method and id of a request.
+pub(crate) type RequestName = (Tenant, Cow<'static, str>, String);
 
 /// Work that makes an execution.
 pub(crate) struct CreateWork {
@@ -19,6 +23,17 @@ pub(crate) struct CreateWork {
     pub(crate) reply: Option<oneshot::Sender<Result<CreatedExecution, Error>>>,
     /// The execution of the same batch that made it (subflow, Flow trigger): when the batch is built again, so is this.
     pub(crate) cause: Option<Id>,
+}
+
+/// Tenant, namespace and id of a flow.
+pub(crate) type FlowName = (Tenant, String, String);
+
+/// What was asked of one flow's slots and is answered by a batch.
+pub(crate) struct FlowAsks {
+    pub(crate) name: FlowName,
+    /// Of the flow.
+    pub(crate) shard: u16,
+    pub(crate) asks: Vec<Asked>,
 }
 
 /// One execution's part in a batch, kept so that the batch can be built again.
@@ -32,6 +47,8 @@ pub(crate) struct Member {
     pub(crate) as_created: Option<Box<Execution>>,
     pub(crate) applied: Vec<Pending>,
     pub(crate) feed: FeedEntry,
+    /// Made here for a shard of somebody else, who is told of it.
+    pub(crate) is_foreign: bool,
 }
 
 impl Member {
@@ -45,14 +62,15 @@ impl Member {
             task_runs: Vec::new(),
             next_log: 0,
         };
-        Self { tenant, id, shard, create: None, as_created: None, applied: Vec::new(), feed }
+        Self { tenant, id, shard, create: None, as_created: None, applied: Vec::new(), feed, is_foreign: false }
     }
 }
 
 /// What leaves the process after the commit.
 #[derive(Default)]
 pub(crate) struct After {
-    pub(crate) jobs: Vec<QueuedJob>,
+    /// With how many holders of each were lost before.
+    pub(crate) jobs: Vec<(QueuedJob, u32)>,
     /// (tenant, execution, task run, dispatch) of attempts that are to stop.
     pub(crate) cancels: Vec<(Tenant, Id, Id, u32)>,
     pub(crate) timers: Vec<TimerRow>,
@@ -65,9 +83,14 @@ pub(crate) struct After {
 pub(crate) struct OpenBatch {
     pub(crate) batch: Batch,
     pub(crate) members: Vec<Member>,
+    pub(crate) slots: Vec<FlowAsks>,
     pub(crate) after: After,
-    /// Creates by request id, so that two of one batch do not make two executions.
-    pub(crate) requests: HashMap<(Tenant, &'static str, String), Id>,
+    /// Request ids, so that two of one batch do not make two executions or outcomes.
+    pub(crate) requests: HashMap<RequestName, Id>,
+    /// The versions of tenants' flows that were in memory before anything of the tenant was stepped.
+    pub(crate) flow_versions: HashMap<Tenant, i64>,
+    /// How often this process had been taken for dead when it was put together.
+    pub(crate) generation: u64,
     /// Estimate of what it brings to the database.
     pub(crate) bytes: usize,
 }
@@ -82,7 +105,7 @@ pub(crate) type Submitted = OpenBatch;
 
 impl OpenBatch {
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.is_empty() && self.slots.is_empty()
     }
 
     /// What else is to be done comes into the next one.
@@ -90,7 +113,7 @@ impl OpenBatch {
         self.members.len() >= MEMBERS || self.bytes >= BATCH_BYTES
     }
 
-    pub(crate) fn add_request(&mut self, row: RequestIdRow, method: &'static str, execution: Id) {
+    pub(crate) fn add_request(&mut self, row: RequestIdRow, method: Cow<'static, str>, execution: Id) {
         self.requests.insert((row.tenant.clone(), method, row.request_id.clone()), execution);
         self.batch.request_ids.push(row);
     }

@@ -1,15 +1,18 @@
 //! From what the engine wants to what the store writes and what leaves the process afterwards.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use indexmap::IndexSet;
-use windhover_engine::{Effect, Env, Event, LogLine, NewExecution, StepOutput};
+use windhover_engine::{Effect, Env, Event, LogLine, NewExecution, RemovedTaskRun, StepOutput, TaskRun};
 use windhover_queue::QueuedJob;
-use windhover_store::{InboxMessage, InboxRow, JobKey, JobRow, LogRow, MetricRow, TaskRunRow, TimerKey, TimerRow};
-use windhover_types::{Id, State, Timestamp, shard_of};
+use windhover_store::{
+    InboxMessage, InboxRow, JobKey, JobRow, LogRow, MetricRow, SlotAsk, TaskRunKey, TaskRunRow, TimerKey, TimerRow,
+};
+use windhover_types::{Id, State, Tenant, Timestamp, shard_of};
 
 use crate::{
     batch::{Member, OpenBatch},
+    core::ask_row,
     flows::Flows,
     live::Live,
     observe::Observation,
@@ -25,6 +28,9 @@ pub(crate) struct Collector {
     effects: Vec<Effect>,
     execution_changed: bool,
     task_runs: IndexSet<Id>,
+    removed: Vec<RemovedTaskRun>,
+    /// How many holders of these jobs' attempts were lost before, by task run and dispatch.
+    losses: HashMap<(Id, u32), u32>,
     /// Estimate of what they bring to the database.
     bytes: usize,
 }
@@ -38,8 +44,14 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Collector {
-    /// `live`: as it is after the step.
-    pub(crate) fn add(&mut self, output: StepOutput, live: &Live) {
+    /// `live`: as it is after the step; `losses` of the attempt whose loss was told, if that is what the step was about.
+    pub(crate) fn add(&mut self, output: StepOutput, live: &Live, losses: u32) {
+        if losses > 0 {
+            self.losses.extend(output.effects.iter().filter_map(|effect| match effect {
+                Effect::StartJob(job) => Some(((job.task_run, job.dispatch), losses)),
+                _ => None,
+            }));
+        }
         let effects = output.effects.iter().map(|effect| match effect {
             Effect::Log(line) => size::of_line(line),
             Effect::NotifyParent { event, .. } => size::of_event(event),
@@ -48,6 +60,10 @@ impl Collector {
         let task_runs = output.changed_task_runs.iter().filter_map(|id| live.run.task_run(*id)).map(size::of_task_run);
         self.bytes += effects.chain(task_runs).sum::<usize>();
         self.effects.extend(output.effects);
+        for removed in &output.removed_task_runs {
+            self.task_runs.shift_remove(&removed.id);
+        }
+        self.removed.extend(output.removed_task_runs);
         self.execution_changed |= output.execution_changed;
         self.task_runs.extend(output.changed_task_runs);
     }
@@ -74,10 +90,10 @@ impl Collector {
         let mut created = Vec::new();
         let mut states = Vec::new();
         for effect in self.effects {
-            self_contained(effect, live, open, around, &mut created, &mut states);
+            self_contained(effect, live, open, around, &self.losses, &mut created, &mut states);
         }
         for to in &states {
-            created.extend(triggers::fired(live, *to, around));
+            created.extend(triggers::fired(live, *to, around, &mut open.batch.window_offers));
         }
         if live.versions.execution == 0 {
             let mut row = live.run.execution.clone();
@@ -98,10 +114,19 @@ impl Collector {
                 run,
             });
         }
+        for RemovedTaskRun { id, seq } in &self.removed {
+            let is_stored = live.versions.task_runs.remove(id).is_some();
+            if is_stored {
+                let (tenant, seq) = (live.run.execution.tenant.clone(), *seq);
+                open.batch.task_runs_removed.push(TaskRunKey { tenant, execution: execution_id, seq });
+            }
+        }
         member.feed.namespace.clone_from(&live.run.execution.namespace);
         member.feed.flow_id.clone_from(&live.run.execution.flow_id);
         member.feed.states = states;
-        member.feed.task_runs = self.task_runs.into_iter().collect();
+        // Of those that are gone too, so that followers are told.
+        let removed = self.removed.into_iter().map(|removed| removed.id);
+        member.feed.task_runs = self.task_runs.into_iter().chain(removed).collect();
         member.feed.next_log = live.next_log;
         created
     }
@@ -113,6 +138,7 @@ fn self_contained(
     live: &mut Live,
     open: &mut OpenBatch,
     around: &Surroundings<'_>,
+    losses: &HashMap<(Id, u32), u32>,
     created: &mut Vec<NewExecution>,
     states: &mut Vec<State>,
 ) {
@@ -122,6 +148,7 @@ fn self_contained(
     let OpenBatch { batch, after, .. } = open;
     match effect {
         Effect::StartJob(job) => {
+            let losses = losses.get(&(job.task_run, job.dispatch)).copied().unwrap_or(0);
             batch.jobs_started.push(JobRow {
                 shard,
                 tenant: tenant.clone(),
@@ -130,11 +157,12 @@ fn self_contained(
                 dispatch: job.dispatch,
                 worker_group: job.worker_group.clone(),
                 deadline: around.now.plus(JOB_LEASE),
-                losses: 0,
+                losses,
+                worker: None,
             });
             if let Ok(flow) = &live.flow.flow {
                 let created_at = live.run.task_run(job.task_run).map_or(around.now, |run| run.state.started());
-                after.jobs.push(QueuedJob {
+                let job = QueuedJob {
                     tenant,
                     shard,
                     execution,
@@ -144,10 +172,16 @@ fn self_contained(
                     trigger_state: trigger_state(live),
                     created_at,
                     trace_parent: live.run.execution.trace_parent.clone(),
-                });
+                };
+                after.jobs.push((job, losses));
             }
         }
         Effect::EndJob { task_run, dispatch } => {
+            // What is ended in the batch that started it never gets out.
+            let is_it = |job: &JobRow| job.task_run == task_run && job.dispatch == dispatch;
+            if take_back(&mut batch.jobs_started, |job| job.execution == execution, is_it) {
+                after.jobs.retain(|(job, _)| job.job.task_run != task_run || job.job.dispatch != dispatch);
+            }
             batch.jobs_ended.push(JobKey { tenant, execution, task_run, dispatch });
         }
         Effect::CancelJob { task_run, dispatch } => after.cancels.push((tenant, execution, task_run, dispatch)),
@@ -156,7 +190,13 @@ fn self_contained(
             after.timers.push(row.clone());
             batch.timers_set.push(row);
         }
-        Effect::ClearTimer { timer } => batch.timers_cleared.push(TimerKey { tenant, execution, timer }),
+        Effect::ClearTimer { timer } => {
+            // Timers are cleared before others are set: one that this very batch sets must not be set.
+            let mine = |row: &TimerRow| row.execution == execution;
+            take_back(&mut batch.timers_set, mine, |row| row.timer == timer);
+            take_back(&mut after.timers, mine, |row| row.timer == timer);
+            batch.timers_cleared.push(TimerKey { tenant, execution, timer });
+        }
         Effect::CreateExecution(new) => created.push(*new),
         Effect::NotifyParent { execution: parent, event } => {
             let id = Id::derived(around.now, &[b"parent", execution.as_bytes(), parent.as_bytes()]);
@@ -165,6 +205,17 @@ fn self_contained(
         Effect::KillChild { execution: child } => {
             let id = Id::derived(around.now, &[b"kill", execution.as_bytes(), child.as_bytes()]);
             send(open, tenant, child, id, Event::Kill, around.shards);
+        }
+        Effect::TakeSlot { limit, behavior } => {
+            let ask = SlotAsk::Take { limit, behavior, at: around.now };
+            send_row(open, ask_row(&live.run.execution, ask, around.now, around.shards));
+        }
+        Effect::GiveSlotBack => {
+            send_row(open, ask_row(&live.run.execution, SlotAsk::GiveBack, around.now, around.shards));
+        }
+        Effect::RestartChild { execution: child } => {
+            let id = Id::derived(around.now, &[b"restart", execution.as_bytes(), child.as_bytes()]);
+            send(open, tenant, child, id, Event::Restart { by_parent: true }, around.shards);
         }
         Effect::Log(line) => {
             batch.logs.push(LogRow {
@@ -195,17 +246,45 @@ fn self_contained(
     }
 }
 
+/// Takes a row out that was added for the same execution, whose rows are the last ones. Tells whether there was one.
+fn take_back<T>(rows: &mut Vec<T>, is_mine: impl Fn(&T) -> bool, is_it: impl Fn(&T) -> bool) -> bool {
+    let found = rows.iter().rev().take_while(|row| is_mine(row)).position(|row| is_it(row));
+    if let Some(from_the_end) = found {
+        rows.remove(rows.len() - 1 - from_the_end);
+    }
+    found.is_some()
+}
+
 /// An inbox row for another execution, and the wake-up that follows the commit.
-fn send(open: &mut OpenBatch, tenant: windhover_types::Tenant, to: Id, id: Id, event: Event, shards: u16) {
-    let row = InboxRow {
-        id,
-        shard: shard_of(&tenant, to, shards),
-        tenant,
-        execution: to,
-        message: InboxMessage::Event { event },
-    };
+fn send(open: &mut OpenBatch, tenant: Tenant, to: Id, id: Id, event: Event, shards: u16) {
+    send_row(
+        open,
+        InboxRow {
+            id,
+            shard: shard_of(&tenant, to, shards),
+            tenant,
+            execution: to,
+            message: InboxMessage::Event { event },
+        },
+    );
+}
+
+pub(crate) fn send_row(open: &mut OpenBatch, row: InboxRow) {
     open.after.inbox.push(row.clone());
     open.batch.inbox_sent.push(row);
+}
+
+/// The task runs that a new execution is made with, as they are stored with it.
+pub(crate) fn kept_rows<'a>(
+    tenant: &'a Tenant,
+    execution: Id,
+    task_runs: &'a [TaskRun],
+) -> impl Iterator<Item = TaskRunRow> + 'a {
+    task_runs.iter().map(move |run| {
+        let mut run = run.clone();
+        run.version = 1;
+        TaskRunRow { tenant: tenant.clone(), execution, run }
+    })
 }
 
 /// The state that a Flow trigger saw, for notifications that wait until it is stored.

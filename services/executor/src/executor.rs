@@ -1,4 +1,4 @@
-//! Start and end of the executor, and the handle through which others reach it.
+//! Start and end of an executor.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,119 +8,118 @@ use std::{
 };
 
 use futures::FutureExt;
-
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
-use windhover_engine::{Env, Event, Execution};
-use windhover_queue::{Hints, JobQueue, Report, ReportKind, Subscription, Wake, WakeReceiver};
-use windhover_store::{Fence, Store};
+use windhover_engine::{Env, Event};
+use windhover_queue::{Hints, JobQueue, Report, ReportKind, Wake, WakeReceiver, Wakeups};
+use windhover_store::{Registration, ServiceInfo, Store};
 use windhover_telemetry::Metrics;
-use windhover_types::{Error, Id, StateHistory, Tenant};
+use windhover_types::{Id, Tenant};
 
 use crate::{
+    WorkerGroups,
     committer::Committer,
     core::{Core, Links, unavailable},
     flows::Flows,
-    jobs, loader,
-    loader::SecretSource,
-    message::{AttemptLines, CreateRequest, CreatedExecution, Input, Pending},
-    recovery, timers,
+    handle::{ExecutorHandle, Local},
+    jobs::{self, Dispatcher},
+    loader::{self, SecretSource, WorldSource},
+    membership::{Member, Membership, StartError, State},
+    message::{AttemptLines, Input, Pending},
+    owned::OwnedShards,
+    progress::Progress,
+    recovery::Recovery,
+    remote::Remote,
+    timers,
 };
 
 /// How long a stopping executor waits for a database that is away. What was acknowledged is stored; the rest is derived
 /// again, or was never acknowledged.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// How long it waits until its shards are free for others; after that they take them.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that an executor works with.
 pub struct ExecutorConfig {
     pub store: Store,
-    /// This process and the epoch under which it owns `shards`.
-    pub fence: Fence,
-    pub shards: Vec<u16>,
-    /// Number of shards of the installation.
-    pub shard_count: u16,
+    pub membership: Membership,
+    /// Filled by the executor; whoever routes messages by it has a clone.
+    pub owned: OwnedShards,
+    /// Its name among the services; `exclusive` follows from `membership`.
+    pub registration: Registration,
+    /// What it tells about itself when it registers.
+    pub service: ServiceInfo,
     pub flows: Flows,
     pub env: Arc<Env>,
     pub jobs: Arc<dyn JobQueue>,
     pub wakes: WakeReceiver,
+    /// To the owners of other shards.
+    pub wakeups: Arc<dyn Wakeups>,
     pub hints: Arc<dyn Hints>,
+    /// Changes when the queue was emptied; `None` where that cannot be.
+    pub emptied: Option<watch::Receiver<u64>>,
+    pub groups: Arc<dyn WorkerGroups>,
     pub secrets: Arc<dyn SecretSource>,
+    pub world: Arc<dyn WorldSource>,
     pub metrics: Metrics,
-}
-
-/// Reaches the executor of this process. Cheap to clone.
-#[derive(Clone)]
-pub struct ExecutorHandle {
-    inputs: mpsc::UnboundedSender<Input>,
-    hints: Arc<dyn Hints>,
-    store: Store,
-}
-
-impl ExecutorHandle {
-    /// Answers after the commit, with the execution as it was created. The same request id and content answers the
-    /// first one (`replayed`); with other content ALREADY_EXISTS, reason REQUEST_ID_REUSED.
-    pub async fn create(&self, mut request: CreateRequest) -> Result<CreatedExecution, Error> {
-        if let Some(key) = &mut request.request {
-            // As it is stored: two that are one there must not come into one batch.
-            key.request_id = key.request_id.replace('\0', "\u{fffd}");
-        }
-        let tenant = request.tenant.clone();
-        let (reply, answer) = oneshot::channel();
-        self.send(Input::Create { request: Box::new(request), reply })?;
-        let created = answer.await.map_err(|_| unavailable("the server is stopping"))??;
-        if !created.replayed {
-            return Ok(created);
-        }
-        // Revision, labels and inputs are those of the first request.
-        match self.store.get_execution(&tenant, created.execution.id).await? {
-            Some(stored) => Ok(CreatedExecution { execution: as_created(stored), ..created }),
-            None => Ok(created),
-        }
-    }
-
-    /// Answers after the wish is committed. Doubles are harmless; `false` when the execution had ended.
-    pub async fn kill(&self, tenant: &Tenant, id: Id) -> Result<bool, Error> {
-        let (waiter, answer) = oneshot::channel();
-        let pending = Pending { waiter: Some(waiter), ..Pending::new(Event::Kill) };
-        self.send(Input::Event { tenant: tenant.clone(), execution: id, pending })?;
-        answer.await.map_err(|_| unavailable("the server is stopping"))?
-    }
-
-    /// Hints that something about the execution was committed.
-    pub fn subscribe(&self, tenant: &Tenant, id: Id) -> Subscription {
-        self.hints.subscribe(tenant, id)
-    }
-
-    fn send(&self, input: Input) -> Result<(), Error> {
-        self.inputs.send(input).map_err(|_| unavailable("the server is stopping"))
-    }
 }
 
 /// A running executor.
 pub struct Executor {
+    store: Store,
+    membership: Membership,
+    owned: OwnedShards,
+    state: Arc<State>,
+    progress: Progress,
     inputs: mpsc::UnboundedSender<Input>,
     tasks: JoinSet<()>,
+    member: tokio::task::JoinHandle<()>,
     core: thread::JoinHandle<()>,
 }
 
 impl Executor {
-    /// Starts it and takes up what its shards hold. Returns before everything that was open is in memory.
-    pub async fn start(config: ExecutorConfig) -> Result<(Self, ExecutorHandle), Error> {
-        let ExecutorConfig { store, fence, shards, shard_count, flows, env, jobs, wakes, hints, secrets, metrics } =
-            config;
+    /// Registers it, starts it, and takes up what its shards hold. Returns before everything that was open is in memory;
+    /// one of many returns before it owns anything.
+    ///
+    /// # Errors
+    /// Another server is there that tolerates no other, or this one does not; the database is away.
+    pub async fn start(config: ExecutorConfig) -> Result<(Self, ExecutorHandle), StartError> {
+        let ExecutorConfig {
+            store,
+            membership,
+            owned,
+            registration,
+            service,
+            flows,
+            env,
+            jobs,
+            wakes,
+            wakeups,
+            hints,
+            emptied,
+            groups,
+            secrets,
+            world,
+            metrics,
+        } = config;
         let (inputs, inputs_end) = mpsc::unbounded_channel();
         let (commit, commit_end) = mpsc::unbounded_channel();
         let (load, load_end) = mpsc::unbounded_channel();
         let (facts, facts_end) = mpsc::unbounded_channel();
+        let (slots, slots_end) = mpsc::unbounded_channel();
         let (dispatch, dispatch_end) = mpsc::unbounded_channel();
+        let (recover, recover_end) = mpsc::unbounded_channel();
+        let (looks, looks_end) = mpsc::unbounded_channel();
         let (timer_sender, timers_end) = timers::TimerSender::pair();
-        let feed = store.feed_positions(&shards).await?;
-        // Before this process hands out any: all of them were with holders that are gone.
-        let lost = store.jobs(&shards).await?;
+        let shard_count = owned.count();
 
-        let core = Core::new(flows.clone(), env, shard_count, Links { commit, load, facts });
+        let (member, changes, state) =
+            Member::new(store.clone(), membership, registration, service, owned.clone(), inputs.clone(), recover);
+        member.register().await?;
+
+        let core = Core::new(flows.clone(), env, shard_count, membership, Links { commit, load, facts, slots });
         let core = thread::Builder::new()
             .name("windhover-engine".to_owned())
             .spawn(move || {
@@ -130,38 +129,125 @@ impl Executor {
             })
             .map_err(|error| unavailable(&format!("the engine's thread cannot be started: {error}")))?;
 
+        let remote = match membership {
+            Membership::Exclusive => None,
+            Membership::Member => {
+                Some(Remote::start(store.clone(), flows.clone(), Arc::clone(&wakeups), Arc::clone(&hints), shard_count))
+            }
+        };
+        let local = Local { inputs: inputs.clone(), owned: owned.clone() };
+        let handle = ExecutorHandle::local(local, remote, Arc::clone(&hints), store.clone(), shard_count);
+
+        let progress = Progress::default();
         let mut tasks = JoinSet::new();
         let committer = Committer {
             store: store.clone(),
-            fence,
-            feed,
+            fence: None,
+            feed: Default::default(),
+            owned: owned.clone(),
+            generation: 0,
+            changes,
+            flows: flows.clone(),
+            wakeups,
             inputs: inputs.clone(),
-            dispatch,
-            hints: Arc::clone(&hints),
+            dispatch: dispatch.clone(),
+            hints,
             timers: timer_sender,
+            progress: progress.clone(),
             metrics,
         };
-        let handle = ExecutorHandle { inputs: inputs.clone(), hints, store: store.clone() };
+        let recovery = Recovery {
+            store: store.clone(),
+            flows: flows.clone(),
+            membership,
+            owned: owned.clone(),
+            emptied: emptied.clone(),
+            dispatch,
+            inputs: inputs.clone(),
+        };
+        let dispatcher = Dispatcher {
+            store: store.clone(),
+            queue: jobs,
+            groups,
+            membership,
+            owned: owned.clone(),
+            emptied,
+            inputs: inputs.clone(),
+        };
         let load = loader::executions(store.clone(), flows.clone(), load_end, inputs.clone());
-        let facts = loader::facts(store.clone(), flows.clone(), secrets, facts_end, inputs.clone());
-        let timers = timers::run(store.clone(), shards.clone(), timers_end, inputs.clone());
-        let dispatch = jobs::run(jobs, shards.clone(), dispatch_end, inputs.clone());
+        let facts = loader::facts(store.clone(), flows, secrets, world, facts_end, inputs.clone());
+        let timers = timers::run(store.clone(), owned.clone(), timers_end, inputs.clone());
         tasks.spawn(watched("the committer", committer.run(commit_end)));
         tasks.spawn(watched("the loader of executions", load));
         tasks.spawn(watched("the loader of facts", facts));
+        tasks.spawn(watched("the loader of slots", loader::slots(store.clone(), slots_end, inputs.clone())));
         tasks.spawn(watched("the clock", timers));
-        tasks.spawn(watched("the dispatcher of jobs", dispatch));
-        tasks.spawn(watched("the recovery", recovery::run(store, flows, shards, lost, inputs.clone())));
-        tasks.spawn(watched("the receiver of reports", receive(wakes, inputs.clone())));
-        Ok((Self { inputs, tasks, core }, handle))
+        tasks.spawn(watched("the dispatcher of jobs", jobs::run(dispatcher, dispatch_end)));
+        tasks.spawn(watched("the recovery", recovery.clone().run(recover_end)));
+        tasks.spawn(watched("the sweep of the inbox", recovery.clone().sweep()));
+        tasks.spawn(watched("the look into the inbox", recovery.look(looks_end)));
+        tasks.spawn(watched("the receiver of reports", receive(wakes, looks, inputs.clone())));
+
+        if membership == Membership::Exclusive {
+            member.take_all().await?;
+        }
+        let member = tokio::spawn(watched("the keeper of shards", member.run()));
+        Ok((Self { store, membership, owned, state, progress, inputs, tasks, member, core }, handle))
     }
 
-    /// Takes no more creations, commits what is under way, and ends. A database that is away is not waited for long.
+    /// Waits until the shards of a process that was alone are somebody else's; answers a sentence for people. One of
+    /// many joins again by itself, and this never returns.
+    pub async fn lost(&self) -> String {
+        let mut lost = self.state.lost.subscribe();
+        match lost.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "the heartbeat of this server has ended".to_owned(),
+        }
+    }
+
+    /// Its name among the services; another one after it was taken for dead.
+    pub fn instance(&self) -> watch::Receiver<Id> {
+        self.state.instance.subscribe()
+    }
+
+    /// Whether its commits come to an end.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Hands its shards over to others, one after another, for at most so long. `true`: it owns none any more; `false`:
+    /// time is over, or there is nobody to take them.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        if self.membership == Membership::Exclusive {
+            return false;
+        }
+        self.state.drain();
+        let me = *self.state.instance.borrow();
+        let takers = match self.store.set_draining(me, true).await {
+            Ok(_) => self.store.executors().await,
+            Err(error) => Err(error),
+        };
+        match takers {
+            Ok(executors) if executors.iter().any(|other| other.id != me && !other.draining) => {}
+            Ok(_) => return false,
+            Err(error) => {
+                tracing::warn!(%error, "the shards of this server cannot be handed over");
+                return false;
+            }
+        }
+        let mut changes = self.owned.changes();
+        tokio::time::timeout(limit, changes.wait_for(|owned| owned.is_empty())).await.is_ok()
+    }
+
+    /// Takes no more creations, commits what is under way, frees its shards, and ends. A database that is away is not
+    /// waited for long.
     pub async fn stop(mut self) {
         let (done, stopped) = oneshot::channel();
         let told = self.inputs.send(Input::Stop(done)).is_ok();
         let in_time = !told || tokio::time::timeout(STOP_PATIENCE, stopped).await.is_ok();
+        self.member.abort();
         self.tasks.shutdown().await;
+        self.owned.clear();
         if in_time {
             let core = self.core;
             let _ = tokio::task::spawn_blocking(move || core.join()).await;
@@ -169,14 +255,13 @@ impl Executor {
             // Its thread ends with the process.
             tracing::warn!("the last batch could not be committed; what it would have acknowledged is not");
         }
+        let me = *self.state.instance.borrow();
+        match tokio::time::timeout(LEAVE_PATIENCE, self.store.unregister(me)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "this server stays registered until its heartbeat has expired"),
+            Err(_) => tracing::warn!("this server stays registered until its heartbeat has expired"),
+        }
     }
-}
-
-/// An execution as it was when it was created.
-fn as_created(execution: Execution) -> Execution {
-    let first = execution.state.entries().first().copied();
-    let state = first.map_or_else(|| execution.state.clone(), |first| StateHistory::new(first.state, first.at));
-    Execution { state, outputs: None, error: None, version: 1, ..execution }
 }
 
 /// A part of the executor, without which the others would wait for ever.
@@ -195,12 +280,17 @@ pub(crate) fn broken(why: &str) -> ! {
 }
 
 /// What workers and other processes tell.
-async fn receive(mut wakes: WakeReceiver, inputs: mpsc::UnboundedSender<Input>) {
+async fn receive(
+    mut wakes: WakeReceiver,
+    looks: mpsc::UnboundedSender<(u16, Tenant, Id)>,
+    inputs: mpsc::UnboundedSender<Input>,
+) {
     while let Some(batch) = wakes.receive().await {
         for wake in batch {
             let input = match wake {
-                Wake::Look { tenant, execution, .. } => {
-                    Input::Event { tenant, execution, pending: Pending::new(Event::Advance) }
+                Wake::Look { shard, tenant, execution } => {
+                    let _ = looks.send((shard, tenant, execution));
+                    continue;
                 }
                 Wake::Report { report, acknowledge } => {
                     let Report { tenant, execution, key, worker, kind, .. } = report;

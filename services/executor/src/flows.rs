@@ -1,8 +1,12 @@
 //! Flow definitions in memory: compiled once per revision, the newest of every flow, and who listens to whom.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, OnceLock},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use parking_lot::RwLock;
@@ -106,11 +110,16 @@ pub struct Applied {
 
 /// Old revisions that are kept compiled per tenant.
 const OLD_REVISIONS: usize = 1_000;
+/// How often a process among others looks whether flows were changed elsewhere.
+const LOOK: Duration = Duration::from_secs(1);
 
-type Name = (String, String);
+/// Namespace and id of a flow.
+pub(crate) type Name = (String, String);
 
 #[derive(Default)]
 struct TenantFlows {
+    /// The tenant's version of flows that `latest` has at least.
+    version: i64,
     latest: HashMap<Name, Arc<StoredFlow>>,
     old: BTreeMap<(String, String, u32), Arc<StoredFlow>>,
     /// Enabled flows with an enabled Flow trigger, in order of their names.
@@ -156,6 +165,8 @@ struct Inner {
     tenants: RwLock<HashMap<Tenant, TenantFlows>>,
     /// One change at a time, so that what is in memory follows the order of the store.
     changing: Mutex<()>,
+    /// Other processes change flows too.
+    followed: AtomicBool,
 }
 
 /// Flow definitions, per tenant; shared by gateway, executor and workers of a process.
@@ -165,14 +176,109 @@ pub struct Flows(Arc<Inner>);
 impl Flows {
     /// Reads the newest revision of every flow.
     pub async fn load(store: Store) -> Result<Self, Error> {
-        let mut tenants: HashMap<Tenant, TenantFlows> = HashMap::new();
+        // Versions first: what is read after them is at least as new.
+        let version = |(tenant, version)| (tenant, TenantFlows { version, ..TenantFlows::default() });
+        let mut tenants: HashMap<Tenant, TenantFlows> = store.flow_versions().await?.into_iter().map(version).collect();
         for row in store.all_latest_flows().await? {
             let flow = Arc::new(StoredFlow::from_row(row));
             let name = (flow.namespace.clone(), flow.id.clone());
             tenants.entry(flow.tenant.clone()).or_default().latest.insert(name, flow);
         }
         tenants.values_mut().for_each(TenantFlows::find_listeners);
-        Ok(Self(Arc::new(Inner { store, tenants: RwLock::new(tenants), changing: Mutex::new(()) })))
+        let followed = AtomicBool::new(false);
+        Ok(Self(Arc::new(Inner { store, tenants: RwLock::new(tenants), changing: Mutex::new(()), followed })))
+    }
+
+    /// From now on other processes may change flows: looks each second whether they did, for as long as anybody holds
+    /// these flows. Called again it does nothing. Needs a runtime.
+    pub fn follow(&self) {
+        if !self.0.followed.swap(true, Ordering::AcqRel) {
+            tokio::spawn(follow(Arc::downgrade(&self.0)));
+        }
+    }
+
+    /// The tenant's version of flows that is in memory, or an older one; for the batches that rely on it.
+    pub fn version(&self, tenant: &Tenant) -> i64 {
+        self.0.tenants.read().get(tenant).map_or(0, |flows| flows.version)
+    }
+
+    /// Looks now whether the tenant's flows were changed elsewhere; in effect when it returns. `true`: something was.
+    pub async fn sync(&self, tenant: &Tenant) -> Result<bool, Error> {
+        Ok(!self.refresh(tenant).await?.is_empty())
+    }
+
+    /// The same; answers the flows that are new, changed or gone.
+    pub(crate) async fn refresh(&self, tenant: &Tenant) -> Result<HashSet<Name>, Error> {
+        if self.0.store.tenant_version(tenant).await? == self.version(tenant) {
+            return Ok(HashSet::new());
+        }
+        let _guard = self.0.changing.lock().await;
+        self.read_again(tenant).await
+    }
+
+    /// Under the lock of those who change something.
+    async fn read_again(&self, tenant: &Tenant) -> Result<HashSet<Name>, Error> {
+        let version = self.0.store.tenant_version(tenant).await?;
+        if version == self.version(tenant) {
+            return Ok(HashSet::new());
+        }
+        let stored: HashMap<Name, u32> = (self.0.store.latest_revisions(tenant).await?.into_iter())
+            .map(|(namespace, id, revision)| ((namespace, id), revision))
+            .collect();
+        let (mut changed, mut wanted) = (HashSet::new(), Vec::new());
+        {
+            let tenants = self.0.tenants.read();
+            let known = tenants.get(tenant).map(|flows| &flows.latest);
+            let revision = |name: &Name| known?.get(name).map(|flow| flow.revision);
+            wanted.extend(stored.iter().filter(|(name, stored)| revision(name) != Some(**stored)));
+            let gone = known.into_iter().flat_map(HashMap::keys).filter(|name| !stored.contains_key(*name));
+            changed.extend(gone.cloned());
+        }
+        let mut found = Vec::with_capacity(wanted.len());
+        // One by one: most often it is one.
+        for (name, revision) in wanted {
+            // Gone since: the next look tells of it.
+            let Some(row) = self.0.store.get_flow(tenant, &name.0, &name.1, Some(*revision)).await? else { continue };
+            found.push(row);
+        }
+        let mut tenants = self.0.tenants.write();
+        let flows = tenants.entry(tenant.clone()).or_default();
+        for name in &changed {
+            if let Some(before) = flows.latest.remove(name) {
+                flows.keep_old(before);
+            }
+        }
+        for row in found {
+            let flow = Arc::new(StoredFlow::from_row(row));
+            let name = (flow.namespace.clone(), flow.id.clone());
+            if let Some(before) = flows.latest.insert(name.clone(), flow) {
+                flows.keep_old(before);
+            }
+            changed.insert(name);
+        }
+        flows.version = version;
+        flows.find_listeners();
+        Ok(changed)
+    }
+
+    /// After a change of this process: nobody else's came in between, or everything is read again. The store has it
+    /// already; what cannot be read now the next look finds.
+    async fn settle(&self, tenant: &Tenant, expected: i64) {
+        match self.0.store.tenant_version(tenant).await {
+            Ok(version) if version == expected => {
+                self.0.tenants.write().entry(tenant.clone()).or_default().version = version;
+            }
+            Ok(_) => {
+                if let Err(error) = self.read_again(tenant).await {
+                    tracing::warn!(%tenant, %error, "changed flows cannot be read yet");
+                }
+            }
+            Err(error) => tracing::warn!(%tenant, %error, "the version of flows cannot be read yet"),
+        }
+    }
+
+    fn is_followed(&self) -> bool {
+        self.0.followed.load(Ordering::Acquire)
     }
 
     /// From memory alone; `None` may also mean that it has to be fetched.
@@ -199,7 +305,15 @@ impl Flows {
         if let Some(found) = self.cached(tenant, namespace, id, revision) {
             return Ok(Some(found));
         }
-        let Some(revision) = revision else { return Ok(None) };
+        let Some(revision) = revision else {
+            // Made a moment ago by another process, perhaps.
+            if !self.is_followed() {
+                return Ok(None);
+            }
+            // Also when there was nothing new: somebody else may have read it since the look above.
+            self.sync(tenant).await?;
+            return Ok(self.cached(tenant, namespace, id, None));
+        };
         let Some(row) = self.0.store.get_flow(tenant, namespace, id, Some(revision)).await? else { return Ok(None) };
         let flow = Arc::new(StoredFlow::from_row(row));
         self.0.tenants.write().entry(tenant.clone()).or_default().keep_old(Arc::clone(&flow));
@@ -209,6 +323,15 @@ impl Flows {
     /// Flows of the tenant that listen to executions of others.
     pub fn listeners(&self, tenant: &Tenant) -> Arc<Vec<Arc<StoredFlow>>> {
         self.0.tenants.read().get(tenant).map(|flows| Arc::clone(&flows.listeners)).unwrap_or_default()
+    }
+
+    /// The newest revision of every flow of the tenant, by name.
+    pub fn latest(&self, tenant: &Tenant) -> Vec<Arc<StoredFlow>> {
+        let tenants = self.0.tenants.read();
+        let mut found: Vec<_> =
+            tenants.get(tenant).into_iter().flat_map(|flows| flows.latest.values()).cloned().collect();
+        found.sort_by(|a, b| (&a.namespace, &a.id).cmp(&(&b.namespace, &b.id)));
+        found
     }
 
     /// Every flow of the tenant with a webhook.
@@ -253,6 +376,10 @@ impl Flows {
             }
         }
         let _guard = self.0.changing.lock().await;
+        if self.is_followed() {
+            self.read_again(tenant).await?;
+        }
+        let version = self.version(tenant);
         let current = self.cached(tenant, &namespace, &id, None);
         check_expectations(current.as_deref(), &options, &namespace, &id)?;
         if options.validate_only {
@@ -285,12 +412,19 @@ impl Flows {
         if current.is_none_or(|before| before.revision != put.revision) {
             self.0.tenants.write().entry(tenant.clone()).or_default().set_latest(stored);
         }
+        if self.is_followed() {
+            self.settle(tenant, version + i64::from(outcome != Outcome::Unchanged)).await;
+        }
         Ok(Applied { namespace, id, revision: put.revision, outcome, etag, warnings })
     }
 
     /// Writes a tombstone; answers its revision. FLOW_NOT_FOUND when there is no such flow.
     pub async fn delete(&self, tenant: &Tenant, namespace: &str, id: &str) -> Result<u32, Error> {
         let _guard = self.0.changing.lock().await;
+        if self.is_followed() {
+            self.read_again(tenant).await?;
+        }
+        let version = self.version(tenant);
         let deleted = self.0.store.delete_flow(tenant, namespace, id).await?;
         // Whatever the store says: a call before may have been cut off between it and here.
         if let Some(flows) = self.0.tenants.write().get_mut(tenant) {
@@ -299,7 +433,34 @@ impl Flows {
             }
             flows.find_listeners();
         }
+        if self.is_followed() {
+            self.settle(tenant, version + i64::from(deleted.is_some())).await;
+        }
         deleted.ok_or_else(|| flow_not_found(namespace, id))
+    }
+}
+
+/// Looks at the tenants' versions until nobody holds the flows any more.
+async fn follow(flows: Weak<Inner>) {
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(flows) = flows.upgrade().map(Flows) else { return };
+        let stored = match flows.0.store.flow_versions().await {
+            Ok(stored) => stored,
+            Err(error) => {
+                tracing::debug!(%error, "the versions of flows cannot be read");
+                continue;
+            }
+        };
+        for (tenant, version) in stored {
+            if version != flows.version(&tenant)
+                && let Err(error) = flows.refresh(&tenant).await
+            {
+                tracing::warn!(%tenant, %error, "changed flows cannot be read; trying again");
+            }
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
-use windhover_engine::{Fact, FactValue};
+use windhover_engine::{Answer, ChildState, Fact, FactValue, Question};
 use windhover_store::Store;
 use windhover_types::{Error, ErrorKind, Id, Secret, Tenant};
 
 use crate::{
+    batch::FlowName,
     core::FactRequest,
     flows::Flows,
     message::{Input, LoadedRun},
@@ -22,6 +23,28 @@ const PAGE: usize = 500;
 const CONCURRENT_FACTS: usize = 32;
 /// How often a fact is asked for that the store has and cannot read.
 const UNREADABLE_TRIES: u32 = 10;
+
+/// Key-value stores and files, for templates that the executor itself renders.
+#[async_trait]
+pub trait WorldSource: Send + Sync + 'static {
+    /// An answer of the question's own kind.
+    async fn answer(&self, tenant: &Tenant, question: &Question) -> Answer;
+}
+
+/// Neither key-value stores nor files.
+pub struct NoWorld;
+
+#[async_trait]
+impl WorldSource for NoWorld {
+    async fn answer(&self, _: &Tenant, question: &Question) -> Answer {
+        let nothing = || "there are no key-value stores and no files here".to_owned();
+        match question {
+            Question::KeyValue(_) => Answer::KeyValue(Err(nothing())),
+            Question::Content(_) => Answer::Content(Err(nothing())),
+            Question::Info(_) => Answer::Info(Err(nothing())),
+        }
+    }
+}
 
 /// Decrypted secrets, for templates that the executor itself renders.
 #[async_trait]
@@ -101,6 +124,7 @@ pub(crate) async fn facts(
     store: Store,
     flows: Flows,
     secrets: Arc<dyn SecretSource>,
+    world: Arc<dyn WorldSource>,
     requests: mpsc::UnboundedReceiver<FactRequest>,
     inputs: mpsc::UnboundedSender<Input>,
 ) {
@@ -108,13 +132,13 @@ pub(crate) async fn facts(
         stream::unfold(requests, |mut requests| async { requests.recv().await.map(|next| (next, requests)) });
     requests
         .for_each_concurrent(CONCURRENT_FACTS, |FactRequest { tenant, execution, facts }| {
-            let (store, flows, secrets, inputs) = (&store, &flows, &secrets, &inputs);
+            let (store, flows, secrets, world, inputs) = (&store, &flows, &secrets, &world, &inputs);
             async move {
                 let mut found = HashMap::new();
                 let mut tries = 0;
                 for fact in facts {
                     let value = loop {
-                        match look_up(store, flows, secrets.as_ref(), &tenant, execution, &fact).await {
+                        match look_up(store, flows, secrets.as_ref(), world.as_ref(), &tenant, execution, &fact).await {
                             Ok(value) => break value,
                             Err(error) if error.kind != ErrorKind::Unavailable && tries >= UNREADABLE_TRIES => {
                                 let _ = inputs.send(Input::Unreadable { tenant, execution });
@@ -139,6 +163,7 @@ async fn look_up(
     store: &Store,
     flows: &Flows,
     secrets: &dyn SecretSource,
+    world: &dyn WorldSource,
     tenant: &Tenant,
     execution: Id,
     fact: &Fact,
@@ -150,6 +175,32 @@ async fn look_up(
         Fact::Outputs { task_id } => {
             FactValue::Outputs(store.ended_task_runs(tenant, execution, task_id.as_deref()).await?)
         }
+        Fact::Child { execution } => {
+            let child = store.get_execution(tenant, *execution).await?;
+            FactValue::Child(child.map(|child| Box::new(ChildState::of(&child))))
+        }
         Fact::Secret { namespace, key } => FactValue::Secret(secrets.secret(tenant, namespace, key).await),
+        Fact::World(question) => FactValue::World(world.answer(tenant, question).await),
     })
+}
+
+/// Reads the slots of flows that somebody asks for.
+pub(crate) async fn slots(
+    store: Store,
+    mut wanted: mpsc::UnboundedReceiver<FlowName>,
+    inputs: mpsc::UnboundedSender<Input>,
+) {
+    while let Some(name) = wanted.recv().await {
+        let (tenant, namespace, flow_id) = &name;
+        let rows = loop {
+            match store.slots_of_flow(tenant, namespace, flow_id).await {
+                Ok(rows) => break rows,
+                Err(error) => tracing::warn!(%tenant, namespace, flow_id, %error, "slots cannot be read; trying again"),
+            }
+            tokio::time::sleep(RETRY).await;
+        };
+        if inputs.send(Input::Slots { name, rows }).is_err() {
+            return;
+        }
+    }
 }

@@ -1,14 +1,19 @@
 //! What reaches the executor's core, and what waits for it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use tokio::sync::oneshot;
 use windhover_engine::{Event, Execution, Fact, FactValue, LogLine, NewExecution};
 use windhover_queue::Acknowledge;
-use windhover_store::{CommitError, InboxKey, InboxRow, StoredRun, TimerRow};
+use windhover_store::{CommitError, InboxKey, InboxRow, SlotRow, StoredRun, TimerRow};
 use windhover_types::{Error, Id, Tenant};
 
-use crate::{batch::Submitted, core::answer, flows::StoredFlow};
+use crate::{
+    act::Acted,
+    batch::{FlowName, Submitted},
+    core::{answer, shard_moved},
+    flows::{Name, StoredFlow},
+};
 
 /// A request to create an execution, its inputs resolved and its id drawn by the caller.
 #[derive(Debug, Clone)]
@@ -37,19 +42,40 @@ pub struct CreatedExecution {
     pub replayed: bool,
 }
 
+/// Identity of an action, under which its outcome is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ActionKey {
+    pub(crate) method: Cow<'static, str>,
+    pub(crate) request_id: String,
+    pub(crate) content: [u8; 32],
+}
+
+impl From<RequestKey> for ActionKey {
+    fn from(key: RequestKey) -> Self {
+        Self { method: Cow::Borrowed(key.method), request_id: key.request_id, content: key.content }
+    }
+}
+
+/// Whoever waits for an action.
+pub(crate) type Waiter = oneshot::Sender<Result<Acted, Error>>;
+
 /// An event with whoever waits for its commit.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) event: Event,
     /// The inbox row that brought it; deleted in the same transaction.
     pub(crate) inbox: Option<Id>,
-    pub(crate) waiter: Option<oneshot::Sender<Result<bool, Error>>>,
+    pub(crate) waiter: Option<Waiter>,
+    /// The outcome is stored under it, in the same transaction.
+    pub(crate) action: Option<ActionKey>,
     /// The worker that reported it.
     pub(crate) acknowledge: Option<Acknowledge>,
     /// Lines of an attempt that still runs; the event is then [`Event::Advance`] and is not applied.
     pub(crate) lines: Option<AttemptLines>,
-    /// The execution had ended when it was applied.
-    pub(crate) too_late: bool,
+    /// With [`Event::JobLost`]: how many holders of this attempt were lost, this one included.
+    pub(crate) losses: u32,
+    /// What became of it, once it was applied.
+    pub(crate) acted: Acted,
 }
 
 /// Log lines that a worker sent while an attempt runs.
@@ -64,7 +90,21 @@ pub(crate) struct AttemptLines {
 
 impl Pending {
     pub(crate) fn new(event: Event) -> Self {
-        Self { event, inbox: None, waiter: None, acknowledge: None, lines: None, too_late: false }
+        Self {
+            event,
+            inbox: None,
+            waiter: None,
+            action: None,
+            acknowledge: None,
+            lines: None,
+            losses: 0,
+            acted: Acted::Done,
+        }
+    }
+
+    /// The holder of this dispatch is lost, as the `losses`th of its attempt.
+    pub(crate) fn lost(task_run: Id, dispatch: u32, losses: u32) -> Self {
+        Self { losses, ..Self::new(Event::JobLost { task_run, dispatch }) }
     }
 
     /// Nobody waits for it: after a restart it is derived from the store again, or brought from there.
@@ -73,12 +113,26 @@ impl Pending {
     }
 
     /// There is nothing that it could be applied to: whoever waits is told, and a worker does not send it again.
-    pub(crate) fn turn_away(self, error: Error) {
-        answer(self.waiter, Err(error));
-        if let Some(acknowledge) = self.acknowledge {
+    pub(crate) fn turn_away(&mut self, error: Error) {
+        answer(self.waiter.take(), Err(error));
+        if let Some(acknowledge) = self.acknowledge.take() {
             acknowledge.done();
         }
     }
+
+    /// The shard is somebody else's now: whoever waits asks there, and a worker sends its report again.
+    pub(crate) fn send_on(self) {
+        answer(self.waiter, Err(shard_moved()));
+    }
+}
+
+/// A job whose holder is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LostJob {
+    pub(crate) task_run: Id,
+    pub(crate) dispatch: u32,
+    /// How many holders of this attempt were lost, this one included.
+    pub(crate) losses: u32,
 }
 
 /// A stored execution with its flow, which is `None` when that revision is no longer stored.
@@ -103,8 +157,8 @@ pub(crate) enum Input {
     Inbox(Vec<InboxRow>),
     /// Inbox rows that this version does not understand, with the reason: their executions are parked.
     Unknown(Vec<(InboxKey, String)>),
-    /// Open executions found at start, with the jobs that their dead holders had.
-    Recovered(Vec<(LoadedRun, Vec<(Id, u32)>)>),
+    /// Open executions of shards that came to this process, with the jobs that their dead holders had.
+    Recovered(Vec<(LoadedRun, Vec<LostJob>)>),
     /// `unreadable`: those of `asked` that are stored and cannot be read.
     Loaded {
         runs: Vec<LoadedRun>,
@@ -126,6 +180,24 @@ pub(crate) enum Input {
     Refused {
         batch: Box<Submitted>,
         error: CommitError,
+        /// With [`CommitError::FlowsMoved`]: the flows that were changed, which are in memory by now.
+        moved: HashSet<(Tenant, Name)>,
+    },
+    /// The slots of a flow, as they are stored.
+    Slots {
+        name: FlowName,
+        rows: Vec<SlotRow>,
+    },
+    /// These shards are this process's from now on.
+    ShardsTaken(Vec<u16>),
+    /// These shards are to be somebody else's: told once no batch holds anything of them.
+    ShardsLeft {
+        shards: Vec<u16>,
+        done: oneshot::Sender<()>,
+    },
+    /// This process was taken for dead: nothing that it knows counts any more.
+    Lost {
+        generation: u64,
     },
     /// Stop taking work, commit what is open, and end.
     Stop(oneshot::Sender<()>),

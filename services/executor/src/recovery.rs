@@ -1,123 +1,201 @@
-//! Takes up what was open when the shards came to this process, and sweeps for what a lost message would have told.
+//! Takes up what is open in shards that came to this process, looks where it is told to look, and sweeps for what a lost
+//! message would have told.
 
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
 };
 
-use tokio::sync::mpsc;
-use windhover_engine::Event;
+use tokio::sync::{mpsc, watch};
 use windhover_store::{Inbox, JobRow, Store};
 use windhover_types::{Error, Id, Tenant};
 
 use crate::{
     flows::Flows,
+    jobs::Dispatch,
     loader::{self, Loaded},
-    message::{Input, Pending},
+    membership::Membership,
+    message::{Input, LostJob, Pending},
+    owned::OwnedShards,
 };
 
 const PAGE: u64 = 1_000;
 const RETRY: Duration = Duration::from_millis(500);
 /// How often the inbox is swept.
 const SWEEP: Duration = Duration::from_secs(2);
+/// Executions that one look is about.
+const LOOKS: usize = 1_000;
+
+/// What the recovery is asked for.
+pub(crate) enum Recover {
+    /// Shards that are this process's from now on. `jobs`: those of a predecessor whose workers are gone with it; else
+    /// the stored ones may be held by somebody.
+    Taken { shards: Vec<u16>, jobs: Option<Vec<JobRow>> },
+}
+
+/// What the recovery works with.
+#[derive(Clone)]
+pub(crate) struct Recovery {
+    pub(crate) store: Store,
+    pub(crate) flows: Flows,
+    pub(crate) membership: Membership,
+    pub(crate) owned: OwnedShards,
+    /// What carries wake-ups was emptied: some are lost.
+    pub(crate) emptied: Option<watch::Receiver<u64>>,
+    pub(crate) dispatch: mpsc::UnboundedSender<Dispatch>,
+    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+}
 
 /// Jobs whose holders died with the process that owned the shards before, by execution.
-type Lost = HashMap<(Tenant, Id), Vec<(Id, u32)>>;
+type Lost = HashMap<(Tenant, Id), Vec<LostJob>>;
 
-/// `jobs`: those that were stored before this process handed any out.
-pub(crate) async fn run(
-    store: Store,
-    flows: Flows,
-    shards: Vec<u16>,
-    jobs: Vec<JobRow>,
-    inputs: mpsc::UnboundedSender<Input>,
-) {
-    let mut lost = Lost::new();
-    for job in jobs {
-        lost.entry((job.tenant, job.execution)).or_default().push((job.task_run, job.dispatch));
-    }
-    // What is there at start was left by others. Later a row that is younger than a sweep is known in memory, where it
-    // most likely is in a batch just now.
-    let mut seen = look_into_inbox(&store, &shards, &HashSet::new(), &inputs).await.unwrap_or_default();
-    while let Err(error) = take_up(&store, &flows, &shards, &mut lost, &inputs).await {
-        tracing::warn!(%error, "open executions cannot be read; trying again");
-        tokio::time::sleep(RETRY).await;
-    }
-    let mut sweep = tokio::time::interval(SWEEP);
-    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        sweep.tick().await;
-        match look_into_inbox(&store, &shards, &seen, &inputs).await {
-            Ok(found) => seen = found,
-            Err(error) => tracing::warn!(%error, "the inbox cannot be read; trying again"),
+impl Recovery {
+    /// Takes up what comes, one set of shards after another.
+    pub(crate) async fn run(self, mut asked: mpsc::UnboundedReceiver<Recover>) {
+        while let Some(Recover::Taken { shards, jobs }) = asked.recv().await {
+            let with_jobs = jobs.is_none();
+            let mut lost = by_execution(jobs.unwrap_or_default());
+            loop {
+                let mine: Vec<u16> = shards.iter().copied().filter(|shard| self.owned.owns(*shard)).collect();
+                match self.take_up(&mine, &mut lost, with_jobs).await {
+                    Ok(()) => break,
+                    Err(error) => tracing::warn!(%error, "open executions cannot be read; trying again"),
+                }
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
-}
 
-/// Hands on the inbox rows that were seen before; answers all that are there now.
-async fn look_into_inbox(
-    store: &Store,
-    shards: &[u16],
-    seen: &HashSet<Id>,
-    inputs: &mpsc::UnboundedSender<Input>,
-) -> Result<HashSet<Id>, Error> {
-    let mut found = HashSet::new();
-    let mut after = None;
-    loop {
-        let Inbox { mut rows, mut unknown, last } = store.inbox(shards, after, PAGE).await?;
-        let count = rows.len() + unknown.len();
-        found.extend(rows.iter().map(|row| row.id).chain(unknown.iter().map(|(key, _)| key.id)));
-        rows.retain(|row| seen.contains(&row.id));
-        unknown.retain(|(key, _)| seen.contains(&key.id));
+    /// Every open execution of these shards once, with its lost jobs, which leave `lost` with it.
+    async fn take_up(&self, shards: &[u16], lost: &mut Lost, with_jobs: bool) -> Result<(), Error> {
+        if with_jobs {
+            // Before anything is stepped, so that none of this process's own are among them.
+            let held = self.store.jobs(shards).await?;
+            let _ = self.dispatch.send(Dispatch::Recovered(held));
+        }
+        // What is there was left by others.
+        self.look_into_inbox(shards, None).await?;
+        let mut after = None;
+        let mut count = 0;
+        loop {
+            let page = self.store.open_executions(shards, after, PAGE).await?;
+            let Some((_, last)) = page.last() else { break };
+            after = Some(*last);
+            let Loaded { runs, unreadable } = loader::load(&self.store, &self.flows, &page).await?;
+            count += runs.len();
+            unreadable.iter().for_each(|key| drop(lost.remove(key)));
+            let runs = runs.into_iter().map(|run| {
+                let of = &run.stored.execution;
+                let jobs = lost.remove(&(of.tenant.clone(), of.id)).unwrap_or_default();
+                (run, jobs)
+            });
+            if self.inputs.send(Input::Recovered(runs.collect())).is_err() {
+                return Ok(());
+            }
+        }
+        // Attempts that outlived their executions: they are settled, and their rows go.
+        for ((tenant, execution), jobs) in lost.drain() {
+            for LostJob { task_run, dispatch, losses } in jobs {
+                let pending = Pending::lost(task_run, dispatch, losses);
+                let _ = self.inputs.send(Input::Event { tenant: tenant.clone(), execution, pending });
+            }
+        }
+        if count > 0 {
+            tracing::info!(executions = count, "open executions were taken up");
+        }
+        Ok(())
+    }
+
+    /// Looks into the inbox now and then, for as long as the process runs.
+    pub(crate) async fn sweep(mut self) {
+        // Alone, a row that is younger than a sweep is known in memory, where it most likely is in a batch just now.
+        let mut seen = HashSet::new();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = sweep.tick() => {}
+                () = changed(&mut self.emptied) => {}
+            }
+            let shards = self.owned.list();
+            if shards.is_empty() {
+                continue;
+            }
+            let known = (self.membership == Membership::Exclusive).then_some(&seen);
+            match self.look_into_inbox(&shards, known).await {
+                Ok(found) => seen = found,
+                Err(error) => tracing::warn!(%error, "the inbox cannot be read; trying again"),
+            }
+        }
+    }
+
+    /// Looks for what waits for these executions: somebody has said that there is something. What is asked while one
+    /// query runs is the next query.
+    pub(crate) async fn look(self, mut wanted: mpsc::UnboundedReceiver<(u16, Tenant, Id)>) {
+        let mut looks = Vec::with_capacity(LOOKS);
+        while wanted.recv_many(&mut looks, LOOKS).await > 0 {
+            // By the shard that was told: what an execution asks of its flow's slots waits in the flow's.
+            let mine = looks.drain(..).filter(|(shard, ..)| self.owned.owns(*shard));
+            let mut keys: Vec<(Tenant, Id)> = mine.map(|(_, tenant, execution)| (tenant, execution)).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            match self.store.inbox_of(&keys, PAGE).await {
+                Ok(found) => self.hand_on(found),
+                // The sweep finds it.
+                Err(error) => tracing::warn!(%error, "the inbox cannot be read"),
+            }
+        }
+    }
+
+    /// Hands on the inbox rows (of those `seen` before, if that matters); answers all that are there now.
+    async fn look_into_inbox(&self, shards: &[u16], seen: Option<&HashSet<Id>>) -> Result<HashSet<Id>, Error> {
+        let mut found = HashSet::new();
+        let mut after = None;
+        loop {
+            let mut inbox = self.store.inbox(shards, after, PAGE).await?;
+            let (count, last) = (inbox.rows.len() + inbox.unknown.len(), inbox.last);
+            let ids = inbox.rows.iter().map(|row| row.id);
+            found.extend(ids.chain(inbox.unknown.iter().map(|(key, _)| key.id)));
+            if let Some(seen) = seen {
+                inbox.rows.retain(|row| seen.contains(&row.id));
+                inbox.unknown.retain(|(key, _)| seen.contains(&key.id));
+            }
+            self.hand_on(inbox);
+            // Rows of executions that are parked stay: those behind them are reached all the same.
+            match last {
+                Some(last) if count as u64 >= PAGE => after = Some(last),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    fn hand_on(&self, Inbox { rows, unknown, .. }: Inbox) {
         if !unknown.is_empty() {
-            let _ = inputs.send(Input::Unknown(unknown));
+            let _ = self.inputs.send(Input::Unknown(unknown));
         }
         if !rows.is_empty() {
-            let _ = inputs.send(Input::Inbox(rows));
-        }
-        // Rows of executions that are parked stay: those behind them are reached all the same.
-        match last {
-            Some(last) if count as u64 >= PAGE => after = Some(last),
-            _ => return Ok(found),
+            let _ = self.inputs.send(Input::Inbox(rows));
         }
     }
 }
 
-/// Every open execution once, with its lost jobs, which leave `lost` with it.
-async fn take_up(
-    store: &Store,
-    flows: &Flows,
-    shards: &[u16],
-    lost: &mut Lost,
-    inputs: &mpsc::UnboundedSender<Input>,
-) -> Result<(), Error> {
-    let mut after = None;
-    let mut count = 0;
-    loop {
-        let page = store.open_executions(shards, after, PAGE).await?;
-        let Some((_, last)) = page.last() else { break };
-        after = Some(*last);
-        let Loaded { runs, unreadable } = loader::load(store, flows, &page).await?;
-        count += runs.len();
-        unreadable.iter().for_each(|key| drop(lost.remove(key)));
-        let runs = runs.into_iter().map(|run| {
-            let of = &run.stored.execution;
-            let jobs = lost.remove(&(of.tenant.clone(), of.id)).unwrap_or_default();
-            (run, jobs)
-        });
-        if inputs.send(Input::Recovered(runs.collect())).is_err() {
-            return Ok(());
-        }
+/// A job that had begun has cost a holder; one that waited has not.
+fn by_execution(jobs: Vec<JobRow>) -> Lost {
+    let mut lost = Lost::new();
+    for job in jobs {
+        let losses = job.losses + u32::from(job.worker.is_some());
+        let lost_job = LostJob { task_run: job.task_run, dispatch: job.dispatch, losses };
+        lost.entry((job.tenant, job.execution)).or_default().push(lost_job);
     }
-    // Attempts that outlived their executions: they are settled, and their rows go.
-    for ((tenant, execution), jobs) in lost.drain() {
-        for (task_run, dispatch) in jobs {
-            let pending = Pending::new(Event::JobLost { task_run, dispatch });
-            let _ = inputs.send(Input::Event { tenant: tenant.clone(), execution, pending });
-        }
+    lost
+}
+
+async fn changed(emptied: &mut Option<watch::Receiver<u64>>) {
+    if let Some(receiver) = emptied
+        && receiver.changed().await.is_ok()
+    {
+        return;
     }
-    if count > 0 {
-        tracing::info!(executions = count, "open executions were taken up");
-    }
-    Ok(())
+    // There is no queue that could be emptied, or it is gone with the process.
+    std::future::pending().await
 }

@@ -6,10 +6,11 @@ use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use windhover_engine::{Env, Execution, InlineOutcome, InlineTasks, NewExecution, RenderContext};
 use windhover_executor::{
-    ApplyOptions, CreateRequest, Executor, ExecutorConfig, ExecutorHandle, Flows, RequestKey, SecretSource, new_id,
+    ApplyOptions, CreateRequest, Executor, ExecutorConfig, ExecutorHandle, Flows, Membership, NoGroups, OwnedShards,
+    RequestKey, SecretSource, new_id,
 };
 use windhover_queue::{InProcessHints, InProcessJobs, JobQueue, JobsConfig, in_process_wakeups};
-use windhover_store::{Fence, Registration, Store, StoreOptions};
+use windhover_store::{Fence, Registration, ServiceInfo, Store, StoreOptions};
 use windhover_tasks::InlineTaskTable;
 use windhover_telemetry::{Metrics, MetricsConfig};
 use windhover_types::{ErrorKind, Id, JsonMap, Label, Secret, State, Tenant};
@@ -59,27 +60,30 @@ impl Fixture {
         let store = Store::connect(&self.url(), StoreOptions::default()).await?;
         store.migrate().await?;
         let shard_count = store.number_of_shards(Some(8)).await?;
-        let registration = Registration { id: new_id(), host: "test".to_owned(), exclusive: false };
-        store.register_instance(&registration).await?;
-        let claim = store.claim_shards(registration.id, None).await?;
         let flows = Flows::load(store.clone()).await?;
-        let (_, wakes) = in_process_wakeups(16);
+        let (wakeups, wakes) = in_process_wakeups(16);
         let jobs = Arc::new(InProcessJobs::new(jobs));
         let config = ExecutorConfig {
             store: store.clone(),
-            fence: claim.fence,
-            shards: (0..shard_count).collect(),
-            shard_count,
+            membership: Membership::Exclusive,
+            owned: OwnedShards::new(shard_count),
+            registration: Registration { id: new_id(), host: "test".to_owned(), exclusive: true },
+            service: ServiceInfo::default(),
             flows: flows.clone(),
             env: Arc::new(Env::new(tasks)),
             jobs: jobs.clone(),
             wakes,
+            wakeups: Arc::new(wakeups),
             hints: Arc::new(InProcessHints::default()),
+            emptied: None,
+            groups: Arc::new(NoGroups),
             secrets: Arc::new(NoSecrets),
+            world: Arc::new(windhover_executor::NoWorld),
             metrics: Metrics::new(MetricsConfig::default()),
         };
         let (executor, handle) = Executor::start(config).await?;
-        Ok(Running { store, flows, handle, executor, instance: registration.id, jobs })
+        let instance = *executor.instance().borrow();
+        Ok(Running { store, flows, handle, executor, instance, jobs })
     }
 }
 
@@ -100,9 +104,8 @@ impl InlineTasks for BreaksAtBoom {
 impl Running {
     /// Ends it as a crash does: nothing of its memory is left.
     async fn abandon(self) -> Result<()> {
-        let Running { store, executor, instance, .. } = self;
+        let Running { store, executor, .. } = self;
         executor.stop().await;
-        store.unregister(instance).await?;
         store.close().await;
         Ok(())
     }
@@ -125,6 +128,10 @@ impl Running {
             parent: None,
             schedule_time: None,
             trace_parent: None,
+            marks: Default::default(),
+            original_id: None,
+            fail: None,
+            task_runs: Vec::new(),
         };
         CreateRequest { tenant: tenant.clone(), new, request: None }
     }
@@ -332,11 +339,9 @@ async fn a_batch_under_an_old_epoch_changes_nothing() -> Result<()> {
     let fixture = Fixture::new()?;
     let running = fixture.start().await?;
     running.apply(&fixture.tenant, TWO_TASKS).await?;
-    let other = Registration { id: new_id(), host: "other".to_owned(), exclusive: false };
-    running.store.register_instance(&other).await?;
     let old = Fence {
         instance: running.instance,
-        epoch: running.store.claim_shards(running.instance, None).await?.fence.epoch - 1,
+        epoch: running.store.release_shards(running.instance, &[]).await?.fence.epoch - 1,
     };
     let refused = running.store.commit(&old, &Default::default()).await;
     ensure!(matches!(refused, Err(windhover_store::CommitError::Fenced)), "{refused:?}");
@@ -398,7 +403,7 @@ async fn an_executor_that_has_lost_its_shards_answers_and_can_be_stopped() -> Re
     let fixture = Fixture::new()?;
     let running = fixture.start().await?;
     running.apply(&fixture.tenant, TWO_TASKS).await?;
-    running.store.claim_shards(running.instance, None).await?;
+    running.store.release_shards(running.instance, &[]).await?;
     for _ in 0..2 {
         let refused = running.handle.create(running.request(&fixture.tenant, "two")).await;
         ensure!(refused.is_err_and(|error| error.kind == ErrorKind::Unavailable));

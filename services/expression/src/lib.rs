@@ -36,6 +36,8 @@ pub use cache::TemplateCache;
 pub use environment::Environment;
 pub use error::{ErrorKind, ExpressionError, Interrupt};
 pub use eval::{render_text, render_typed};
+pub use filters::slugify;
+pub use ion::{item_line, read_items};
 pub use limits::Limits;
 pub use services::{
     FileAnswer, FileInfo, FileRef, HttpAnswer, HttpCall, KvAnswer, KvRequest, NoServices, SecretRequest, SeededRandom,

@@ -9,7 +9,7 @@ use crate::error::Interrupt;
 use crate::value::{Value, Zone};
 
 /// A question to the key-value store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KvRequest {
     /// The key; its syntax has been checked.
     pub key: String,

@@ -10,6 +10,7 @@
 //!
 //! Types of tasks, triggers and conditions are entries of one table ([`table`]).
 
+mod checks;
 mod condition;
 mod duration;
 mod input;
@@ -18,24 +19,34 @@ mod output;
 mod properties;
 mod property;
 mod read;
+mod schedule;
 pub mod table;
 mod text;
+mod window;
 mod yaml;
 
-pub use condition::{Condition, ConditionError, Upstream, evaluate, evaluate_all};
+pub use checks::{Check, CheckBehavior, CheckStyle, FailedCheck, evaluate_checks};
+pub use condition::{
+    Condition, ConditionError, DateCondition, DateTest, Field, Filter, FilterPrecondition, FilterTest,
+    FlowPrecondition, Operand, Upstream, evaluate, evaluate_all,
+};
 pub use duration::{format_duration, parse_duration};
 pub use input::{
     Bounds, DependsOn, Input, InputError, InputKind, InputType, InputsError, Pattern, ResolvedInputs, Select,
     fill_defaults, resolve_inputs,
 };
 pub use model::{
-    Block, Fallback, Flow, FlowTrigger, ForEachValues, Handlers, ListKind, Literal, Retry, RetryDelay, Runnable,
-    Subflow, Task, TaskKind, TaskList, TaskPlace, Trigger, TriggerKind, WebhookTrigger, WorkerGroup,
+    Block, Concurrency, ConcurrencyBehavior, Fallback, Flow, FlowTrigger, ForEachItem, ForEachValues, Handlers,
+    ListKind, Listener, Literal, LoopUntil, Pause, RestartBehavior, Retry, RetryBehavior, RetryDelay, Runnable, Sla,
+    SlaBehavior, SlaKind, Subflow, Task, TaskKind, TaskList, TaskPlace, Trigger, TriggerKind, WebhookTrigger,
+    WorkerGroup, WorkingDirectory,
 };
 pub use output::{Output, OutputsError, ResolvedOutputs, convert_outputs, resolve_outputs};
 pub use properties::{Key, Properties};
 pub use property::{PropertyError, text_of};
 pub use read::{Mode, Validation, compile, compile_stored, parse, validate};
+pub use schedule::{Calendar, Cron, DatesError, Next, RecoverMissed, Schedule, ScheduleDates};
 pub use table::{PropertySpec, TaskType};
 pub use text::Text;
+pub use window::{OpenWindow, TimeWindow, WindowEvent, WindowSpec, WindowStep};
 pub use yaml::Limits;

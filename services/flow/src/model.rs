@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windhover_types::{JsonMap, Label, Level, State};
 
-use crate::{Condition, Input, Output, Properties, TaskType, Text};
+use crate::{Check, Condition, Input, Output, Properties, Schedule, TaskType, Text, WindowSpec};
 
 /// One revision of a flow. Immutable; shared by everything that runs it.
 #[derive(Debug)]
@@ -23,7 +24,16 @@ pub struct Flow {
     pub errors: TaskList,
     pub finally: TaskList,
     pub triggers: Vec<Trigger>,
+    /// Run once the execution has ended, after `listeners` (flow model 1.x reference 4.3).
+    pub after_execution: TaskList,
+    /// The older form of it: each for executions that meet its conditions.
+    pub listeners: Vec<Listener>,
     pub retry: Option<Retry>,
+    /// How many executions of the flow may be under way.
+    pub concurrency: Option<Concurrency>,
+    pub sla: Vec<Sla>,
+    /// For the API: looked at before an execution is created.
+    pub checks: Vec<Check>,
     pub disabled: bool,
     /// Every task of the flow, at any depth, by id.
     pub index: IndexMap<String, TaskPlace>,
@@ -31,6 +41,57 @@ pub struct Flow {
 
 /// Tasks that run one after another, or side by side. Disabled ones are left out when the flow is compiled.
 pub type TaskList = Vec<Arc<Task>>;
+
+/// Tasks for executions that have ended in some way (flow model reference 4.15).
+#[derive(Debug)]
+pub struct Listener {
+    /// All must hold; looked at when the execution has ended.
+    pub conditions: Vec<Condition>,
+    pub tasks: TaskList,
+}
+
+/// Flow model reference 4.11, 1.x reference 4.10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    /// At least 1.
+    pub limit: u32,
+    pub behavior: ConcurrencyBehavior,
+}
+
+/// What becomes of an execution that finds no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ConcurrencyBehavior {
+    /// It waits for one.
+    Queue,
+    Cancel,
+    Fail,
+}
+
+/// A promise about executions (flow model reference 4.12, 1.x reference 4.11).
+#[derive(Debug)]
+pub struct Sla {
+    pub id: String,
+    pub kind: SlaKind,
+    pub behavior: SlaBehavior,
+    /// An execution that breaks it gets these.
+    pub labels: Vec<Label>,
+}
+
+#[derive(Debug)]
+pub enum SlaKind {
+    MaxDuration(Duration),
+    /// Truthy as long as it is kept.
+    Assertion(Text),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlaBehavior {
+    Fail,
+    Cancel,
+    /// Labels only.
+    None,
+}
 
 /// Where a task stands.
 #[derive(Debug, Clone)]
@@ -55,6 +116,12 @@ pub enum ListKind {
     Defaults,
     Errors,
     Finally,
+    /// Of the flow, once it has ended.
+    AfterExecution,
+    /// Tasks of the listener of this number.
+    Listener(usize),
+    /// `onPause` of a Pause: one task, whose runs have no parent.
+    OnPause,
 }
 
 /// A task.
@@ -97,11 +164,33 @@ pub enum TaskKind {
         handlers: Handlers,
     },
     /// `values` as written: a text that renders to a JSON array, or a list. `concurrency_limit` 0 = all at once.
+    /// EachSequential is this with a limit of 1.
     ForEach {
         values: ForEachValues,
         concurrency_limit: u32,
         block: Block,
     },
+    /// Every task for every value, all side by side; `concurrent` as for Parallel.
+    EachParallel {
+        values: ForEachValues,
+        concurrent: Option<Text>,
+        block: Block,
+    },
+    /// Each task as soon as those that it depends on have ended.
+    Dag {
+        tasks: TaskList,
+        /// For each task the places of those that it waits for; disabled ones are left out, so that nobody waits for them.
+        depends_on: Vec<Vec<u32>>,
+        /// As for Parallel.
+        concurrent: Option<Text>,
+        handlers: Handlers,
+    },
+    LoopUntil(Box<LoopUntil>),
+    WorkingDirectory(Box<WorkingDirectory>),
+    ForEachItem(Box<ForEachItem>),
+    /// The second of the three tasks of a ForEachItem: an execution for each part of its file.
+    Items(Box<Subflow>),
+    Pause(Box<Pause>),
     Subflow(Box<Subflow>),
     Runnable(Runnable),
 }
@@ -129,6 +218,54 @@ pub enum ForEachValues {
     List(Properties),
 }
 
+/// Runs its tasks again and again until a condition holds (flow model 1.x reference 5.3).
+#[derive(Debug)]
+pub struct LoopUntil {
+    /// Evaluated after each iteration; truthy ends the loop.
+    pub condition: Text,
+    /// Between two iterations; a minute unless given.
+    pub interval: Option<Text>,
+    pub max_iterations: Option<Text>,
+    /// From when the loop was last planned.
+    pub max_duration: Option<Text>,
+    pub fail_on_max_reached: Option<Text>,
+    pub block: Block,
+}
+
+/// Stops the execution until somebody resumes it, or for a while (flow model reference 4.8, 1.x reference 5.3).
+#[derive(Debug)]
+pub struct Pause {
+    /// After it `behavior` says what happens.
+    pub duration: Option<Text>,
+    /// RESUME unless given; WARN, FAIL, CANCEL.
+    pub behavior: Option<Text>,
+    /// It fails when nobody has resumed it by then. Without effect beside `duration`.
+    pub timeout: Option<Text>,
+    /// What has to be given to resume it.
+    pub on_resume: Vec<Input>,
+    /// Runs while the execution is paused.
+    pub on_pause: Option<Arc<Task>>,
+    /// The older form: `tasks` run once it is resumed.
+    pub block: Block,
+}
+
+/// Runs its tasks one after another on workers, in one directory (flow model reference 5.3).
+#[derive(Debug)]
+pub struct WorkingDirectory {
+    /// `tasks` are runnable ones, which no executor runs inline.
+    pub block: Block,
+    /// `cache`, `namespaceFiles`, `inputFiles` and `outputFiles`, for the worker.
+    pub files: Properties,
+}
+
+/// An execution of another flow for each part of a file (flow model reference 5.3): three tasks of its own making, which split the file,
+/// run the executions, and put their outputs together.
+#[derive(Debug)]
+pub struct ForEachItem {
+    /// `tasks` are `<id>_split`, `<id>_items` and `<id>_merge`.
+    pub block: Block,
+}
+
 /// Starts an execution of another flow.
 #[derive(Debug)]
 pub struct Subflow {
@@ -141,6 +278,19 @@ pub struct Subflow {
     pub wait: bool,
     pub transmit_failed: bool,
     pub inherit_labels: bool,
+    /// A zoned date and time at which the child begins.
+    pub schedule_date: Option<Text>,
+    pub restart_behavior: RestartBehavior,
+}
+
+/// What a restarted Subflow task does with the child that it has started (flow model 1.x reference 5.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RestartBehavior {
+    /// A failed child is restarted; one that did not fail is left as it is.
+    #[default]
+    RetryFailed,
+    /// A new child.
+    NewExecution,
 }
 
 /// A task that does work: inline in the executor when `task_type.inline` and nothing it calls waits, else on a worker.
@@ -157,7 +307,13 @@ pub struct Runnable {
 impl Runnable {
     /// Whether the executor itself may run the task, given what the task asks for besides.
     pub fn runs_inline(&self, task: &Task) -> bool {
-        self.task_type.inline && self.pure && task.timeout.is_none() && task.worker_group.is_none()
+        self.is_updating()
+            || (self.task_type.inline && self.pure && task.timeout.is_none() && task.worker_group.is_none())
+    }
+
+    /// Whether it changes its execution, which only the executor can do.
+    pub fn is_updating(&self) -> bool {
+        self.task_type.family == crate::table::Family::Updating
     }
 }
 
@@ -184,6 +340,16 @@ pub struct Retry {
     /// From the start of the first attempt to the start of the next.
     pub max_duration: Option<Duration>,
     pub warning_on_retry: bool,
+    pub behavior: RetryBehavior,
+}
+
+/// What is tried again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RetryBehavior {
+    #[default]
+    FailedTask,
+    /// The whole execution, as another one.
+    NewExecution,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -203,12 +369,19 @@ pub struct Trigger {
     /// Values are templates, except for webhooks.
     pub labels: Vec<(Text, Text)>,
     pub disabled: bool,
+    /// An execution that ends in one of these states disables the trigger.
+    pub stop_after: Vec<State>,
+    /// The next execution does not wait for the end of the one before.
+    pub allow_concurrent: bool,
+    /// The trigger as it is written, defaults injected, as JSON: another text is another trigger.
+    pub definition: String,
 }
 
 #[derive(Debug)]
 pub enum TriggerKind {
     Flow(FlowTrigger),
     Webhook(WebhookTrigger),
+    Schedule(Schedule),
 }
 
 /// Fires when executions of other flows change state.
@@ -217,6 +390,8 @@ pub struct FlowTrigger {
     /// Every terminal state and PAUSED unless given (flow model 1.x reference 6.5).
     pub states: Vec<State>,
     pub inputs: Option<Properties>,
+    /// What must have held, besides the conditions of the trigger, within some time.
+    pub window: Option<WindowSpec>,
 }
 
 /// Fires when its URL is called.

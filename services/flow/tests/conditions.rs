@@ -24,7 +24,15 @@ fn map(value: Value) -> Map<String, Value> {
 
 fn holds(yaml: &str) -> bool {
     let labels = [Label::new("team", "blue"), Label::new("tier", "1")];
-    let upstream = Upstream { namespace: "company.team", flow_id: "daily", state: State::Failed, labels: &labels };
+    let upstream = Upstream {
+        namespace: "company.team",
+        flow_id: "daily",
+        state: State::Failed,
+        labels: &labels,
+        has_outputs: true,
+        retried: &[State::Failed, State::Success],
+        listening: ("company.monitoring", "alerts"),
+    };
     let variables = map(json!({"trigger": {"state": "FAILED", "namespace": "company.team"}}));
     evaluate_all(&conditions(yaml), Some(&upstream), &Environment::new(&variables, &NoServices))
         .unwrap_or_else(|error| panic!("{yaml}: {error}"))
@@ -41,6 +49,15 @@ fn conditions_look_at_the_upstream_execution() {
         ("{type: C.ExecutionStatus, in: [], notIn: []}", true),
         ("{type: C.ExecutionStatus, in: '[\"{{ trigger.state }}\"]'}", true),
         ("{type: C.ExecutionStatusCondition, in: ['{{ trigger.state }}']}", true),
+        ("{type: C.ExecutionOutputs, expression: \"{{ trigger.state == 'FAILED' }}\"}", true),
+        ("{type: C.ExecutionOutputs, expression: 'false'}", false),
+        ("{type: C.HasRetryAttempt, in: [FAILED]}", true),
+        ("{type: C.HasRetryAttemptCondition, in: [KILLED]}", false),
+        ("{type: C.HasRetryAttempt, notIn: [FAILED, SUCCESS]}", false),
+        ("{type: C.FlowCondition, namespace: company.monitoring, flowId: alerts}", true),
+        ("{type: C.FlowCondition, namespace: company.team, flowId: daily}", false),
+        ("{type: C.FlowNamespaceCondition, namespace: company, prefix: true}", true),
+        ("{type: C.FlowNamespaceCondition, namespace: company}", false),
         ("{type: C.ExecutionNamespace, namespace: company.team}", true),
         ("{type: C.ExecutionNamespace, namespace: company}", false),
         ("{type: C.ExecutionNamespace, namespace: company, prefix: true}", true),

@@ -184,17 +184,8 @@ fn types_are_found_in_any_letter_case_and_by_alias_and_stay_as_written() {
 #[test]
 fn what_is_not_built_is_never_ignored() {
     for (lines, what) in [
-        ("concurrency: {limit: 1}", "`concurrency`"),
-        ("sla: [{id: s, type: MAX_DURATION}]", "`sla`"),
-        ("checks: [{condition: '{{ true }}', message: m}]", "`checks`"),
-        ("afterExecution: [{id: x, type: io.kestra.plugin.core.log.Log, message: m}]", "`afterExecution`"),
-        ("listeners: [{tasks: [{id: x, type: io.kestra.plugin.core.log.Log, message: m}]}]", "`listeners`"),
-        ("retry: {type: constant, interval: PT1S, behavior: CREATE_NEW_EXECUTION}", "CREATE_NEW_EXECUTION"),
         ("inputs: [{id: a, type: SECRET}]", "SECRET"),
-        ("triggers: [{id: x, type: io.kestra.plugin.core.trigger.Schedule, cron: '@daily'}]", "trigger.Schedule"),
         ("triggers: [{id: x, type: io.kestra.plugin.core.trigger.Webhook, key: k, wait: true}]", "`wait`"),
-        ("triggers: [{id: x, type: io.kestra.plugin.core.trigger.Flow, preconditions: {id: p}}]", "`preconditions`"),
-        ("triggers: [{id: x, type: io.kestra.plugin.core.trigger.Flow, stopAfter: [FAILED]}]", "`stopAfter`"),
     ] {
         unsupported(&with(lines), what);
     }
@@ -274,6 +265,91 @@ fn flowables_need_tasks() {
     accepted(&flowable("Subflow", "namespace: company.team, flowId: '{{ flow.id }}'"));
     refused("id: f\nnamespace: a\ntasks: []\n", "tasks: must not be empty");
     refused("id: f\nnamespace: a\n", "tasks: must not be empty");
+}
+
+#[test]
+fn a_dag_says_what_its_tasks_wait_for() {
+    // Cases 8, 22 and 83.
+    let dag = |nodes: &str| tasks(&format!("  - {{id: d, type: io.kestra.core.tasks.flows.Dag, tasks: [{nodes}]}}"));
+    let node = |id: &str, waits_for: &str| {
+        format!("{{task: {{id: {id}, type: io.kestra.plugin.core.log.Log, message: m}}, dependsOn: [{waits_for}]}}")
+    };
+    let flow = accepted(&dag(&[node("b", "a"), node("a", ""), node("c", "a, b")].join(", ")));
+    let TaskKind::Dag { depends_on, .. } = &flow.tasks[0].kind else { panic!("it is a Dag") };
+    assert_eq!(*depends_on, [vec![1], vec![], vec![1, 0]]);
+    refused(&dag(""), "No task defined");
+    let unknown = refused(&dag(&node("a", "taskX")), "Not existing task id in dependency: taskX");
+    assert_eq!(unknown.path, "tasks[0].tasks[0].dependsOn");
+    refused(&dag(&[node("a", "b"), node("b", "a"), node("c", "b")].join(", ")), "Cyclic dependency detected: a, b, c");
+    refused(&dag(&[node("a", ""), node("a", "")].join(", ")), "Duplicate task id with name [a]");
+    refused(&dag("{dependsOn: []}"), "task: must not be null");
+    let off = "{task: {id: a, type: io.kestra.plugin.core.log.Log, message: m, disabled: true}}";
+    let flow = accepted(&dag(&format!("{off}, {}", node("b", "a"))));
+    let TaskKind::Dag { depends_on, tasks, .. } = &flow.tasks[0].kind else { panic!("it is a Dag") };
+    assert_eq!((depends_on.len(), depends_on[0].len(), tasks.len()), (1, 0, 1), "nobody waits for what is disabled");
+}
+
+#[test]
+fn pauses_and_loops_take_what_the_reference_names() {
+    let task =
+        |kind: &str, more: &str| tasks(&format!("  - {{id: t, type: io.kestra.plugin.core.flow.{kind}, {more}}}"));
+    let log = "type: io.kestra.plugin.core.log.Log, message: m";
+    accepted(&task("Pause", "delay: PT1S, timeout: \"{{ inputs.t }}\", behavior: \"{{ inputs.b }}\""));
+    let flow = accepted(&task("Pause", &format!("onPause: {{id: ask, {log}}}, onResume: [{{id: a, type: INT}}]")));
+    assert_eq!(flow.index["ask"].parent, None);
+    let wrong = refused(&task("Pause", "behavior: RESUM"), "expected one of RESUME, WARN, FAIL, CANCEL");
+    assert_eq!(wrong.suggestion.as_deref(), Some("RESUME"));
+    refused(&task("Pause", "onResume: [{id: a, type: INT}, {id: a, type: INT}]"), "Duplicate input");
+    refused(&task("Pause", &format!("onPause: {{id: t, {log}}}")), "Duplicate task id with name [t]");
+    let inside = format!("{{id: s, type: io.kestra.plugin.core.flow.Sequential, tasks: [{{id: a, {log}}}]}}");
+    refused(&task("Pause", &format!("onPause: {inside}")), "only a runnable task");
+    refused(&task("LoopUntil", &format!("tasks: [{{id: a, {log}}}]")), "condition: must not be null");
+    refused(&task("WaitFor", "condition: x"), "tasks: must not be null");
+    let often =
+        |often: &str| task("WaitFor", &format!("condition: x, tasks: [{{id: a, {log}}}], checkFrequency: {often}"));
+    accepted(&often("{interval: \"PT{{ 1 }}S\", maxIterations: \"{{ 3 }}\", maxDuration: PT1H}"));
+    refused(&often("{maxIterations: many}"), "expected a whole number");
+    let unknown = refused(&often("{intervall: PT1S}"), "Unrecognized field \"intervall\"");
+    assert_eq!(unknown.suggestion.as_deref(), Some("interval"));
+}
+
+#[test]
+fn what_a_flow_promises_of_its_executions_is_checked() {
+    accepted(&with(
+        "sla: [{id: s, type: MAX_DURATION, duration: PT5M, behavior: FAIL, labels: {sla: missed}}, {id: s, type: EXECUTION_ASSERTION, assert: '{{ true }}', behavior: NONE}]",
+    ));
+    for (sla, message) in [
+        ("{id: s, type: MAX_DURATION, behavior: FAIL}", "duration: must not be null"),
+        ("{id: s, type: EXECUTION_ASSERTION, behavior: FAIL}", "assert: must not be null"),
+        (
+            "{id: s, type: EXECUTION_ASSERTION, behavior: FAIL, assert: x, duration: PT1S}",
+            "Unrecognized field \"duration\"",
+        ),
+        ("{id: s, type: MAX_DURATION, duration: PT1S}", "behavior: must not be null"),
+        ("{id: '', type: MAX_DURATION, duration: PT1S, behavior: FAIL}", "id: must not be empty"),
+        ("{id: s, type: max_duration, duration: PT1S, behavior: FAIL}", "Invalid type: max_duration"),
+        ("{id: s, type: MAX_DURATION, duration: PT1S, behavior: FAIL, labels: {system.a: x}}", "System labels"),
+    ] {
+        refused(&with(&format!("sla: [{sla}]")), message);
+    }
+    let log = "{id: x, type: io.kestra.plugin.core.log.Log, message: m}";
+    let flow = accepted(&with(&format!(
+        "afterExecution: [{log}]\nlisteners: [{{tasks: [{}]}}]",
+        log.replace("id: x", "id: y")
+    )));
+    assert_eq!((flow.after_execution.len(), flow.listeners.len(), flow.index.len()), (1, 1, 3));
+    refused(&with("listeners: [{conditions: []}]"), "tasks: must not be null");
+    refused(&with("listeners: [{tasks: []}]"), "tasks: must not be empty");
+    refused(&with(&format!("afterExecution: [{log}]\nfinally: [{log}]")), "Duplicate task id with name [x]");
+    accepted(&with(
+        "concurrency: {limit: 2, behavior: CANCEL}\nchecks: [{condition: '{{ true }}', message: m, behavior: FAIL_EXECUTION}]",
+    ));
+    refused(&with("checks: [{message: m}]"), "condition: must not be null");
+    let wrong =
+        refused(&with("checks: [{condition: x, message: m, behavior: BLOCK}]"), "expected one of BLOCK_EXECUTION");
+    assert_eq!(wrong.suggestion, None);
+    let retry = accepted(&with("retry: {type: constant, interval: PT1S, behavior: CREATE_NEW_EXECUTION}")).retry;
+    assert_eq!(retry.map(|retry| retry.behavior), Some(windhover_flow::RetryBehavior::NewExecution));
 }
 
 #[test]
@@ -382,7 +458,7 @@ fn triggers_and_conditions_are_checked() {
     refused(&condition("ExecutionFlow, flowId: a"), "namespace: must not be null");
     refused(&condition("ExecutionNamespace, namespace: a, comparison: LIKE"), "expected one of EQUALS, PREFIX, SUFFIX");
     refused(&condition("Unheard"), "Invalid type");
-    unsupported(&condition("Weekend"), "condition.Weekend");
+    accepted(&condition("Weekend"));
     let nested = "Not, conditions: [{type: io.kestra.core.models.conditions.types.ExecutionNamespaceCondition, namespace: a, prefix: true}]";
     warned(&condition(nested), "is replaced by io.kestra.plugin.core.condition.ExecutionNamespace");
 }
@@ -513,7 +589,7 @@ fn a_task_is_pure_when_none_of_its_templates_asks_the_world() {
 
 #[test]
 fn a_function_that_this_version_cannot_answer_is_refused_as_unsupported_in_its_place() {
-    for call in ["kv('a')", "read('a')", "http(uri='a')"] {
+    for call in ["http(uri='a')", "randomPort()"] {
         let source = log("").replace("message: hi", &format!("message: \"{{{{ {call} }}}}\""));
         let violations = validate(&source).violations;
         let unsupported: Vec<_> = violations.iter().filter(|violation| violation.unsupported).collect();

@@ -5,16 +5,16 @@ use std::{ops::ControlFlow, sync::Arc};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use windhover_engine::{Execution, NewExecution, TriggerInfo};
-use windhover_executor::{CreateRequest, ExecutorHandle, Flows, RequestKey, StoredFlow, new_id, now};
+use windhover_executor::{CreateRequest, ExecutorHandle, Flows, RequestKey, StoredFlow, now};
 use windhover_flow::{Flow, InputsError, fill_defaults, resolve_inputs};
 use windhover_proto::{reasons, v1 as proto};
 use windhover_store::Store;
 use windhover_types::{
-    Error, ErrorKind, JsonMap, Label, StateHistory, Tenant, Timestamp, correlation_id, merge_labels,
+    Error, ErrorKind, Id, JsonMap, Label, StateHistory, Tenant, Timestamp, correlation_id, merge_labels,
 };
 
 use crate::{
-    convert,
+    checks, convert,
     error::{Result, invalid, masked},
     templates::Templates,
 };
@@ -23,6 +23,11 @@ use crate::{
 const METHOD: &str = "windhover.v1.ExecutionService/CreateExecution";
 const MAX_REQUEST_ID: usize = 128;
 
+/// The executor's reason when a flow was changed elsewhere since it was looked up.
+pub(crate) const FLOW_MOVED: &str = "FLOW_MOVED";
+/// How often an execution is made out again for that.
+pub(crate) const TRIES: u32 = 4;
+
 /// Makes executions for calls and webhooks.
 pub(crate) struct Creator {
     pub(crate) store: Store,
@@ -30,6 +35,16 @@ pub(crate) struct Creator {
     pub(crate) executor: ExecutorHandle,
     pub(crate) templates: Templates,
     pub(crate) max_input_bytes: usize,
+}
+
+/// What a request says.
+struct Given {
+    namespace: String,
+    flow_id: String,
+    revision: Option<u32>,
+    inputs: JsonMap,
+    labels: Vec<Label>,
+    schedule_time: Option<Timestamp>,
 }
 
 /// A flow that can be run.
@@ -47,35 +62,48 @@ impl Creator {
         trace_parent: Option<String>,
     ) -> Result<Execution> {
         let key = request_key(&request)?;
-        let prepared = match self.prepare(tenant, request, trace_parent).await {
-            Ok(new) => new,
-            // What was made once is the answer again, also when it could not be made any more.
+        let given = match self.read(request) {
+            Ok(given) => given,
             Err(error) => return self.made_before(tenant, key, error).await,
         };
-        let request = CreateRequest { tenant: tenant.clone(), new: prepared, request: key };
-        let created = self.executor.create(request).await.map_err(|error| match error.reason {
-            reasons::REQUEST_ID_REUSED if error.fields.is_empty() => {
-                let why = error.message.clone();
-                error.field("request_id", why)
+        let mut tries = 0;
+        loop {
+            let new = match self.prepare(tenant, &given, trace_parent.clone()).await {
+                Ok(new) => new,
+                // What was made once is the answer again, also when it could not be made any more.
+                Err(error) => return self.made_before(tenant, key, error).await,
+            };
+            let request = CreateRequest { tenant: tenant.clone(), new, request: key.clone() };
+            tries += 1;
+            match self.executor.create(request).await {
+                Ok(created) => return Ok(created.execution),
+                // The flows of this process are new by now.
+                Err(error) if error.reason == FLOW_MOVED && tries < TRIES => {}
+                Err(error) => return Err(names_its_field(error)),
             }
-            _ => error,
-        })?;
-        Ok(created.execution)
+        }
     }
 
-    async fn prepare(
-        &self,
-        tenant: &Tenant,
-        request: proto::CreateExecutionRequest,
-        trace_parent: Option<String>,
-    ) -> Result<NewExecution> {
+    /// What a request says, as far as that is right whatever the flow is.
+    fn read(&self, request: proto::CreateExecutionRequest) -> Result<Given> {
+        Ok(Given {
+            labels: convert::request_labels(request.labels)?,
+            schedule_time: request.schedule_time.map(|at| convert::from_time("schedule_time", at)).transpose()?,
+            inputs: convert::inputs(request.inputs, self.max_input_bytes)?,
+            namespace: request.namespace,
+            flow_id: request.flow_id,
+            revision: request.revision,
+        })
+    }
+
+    async fn prepare(&self, tenant: &Tenant, given: &Given, trace_parent: Option<String>) -> Result<NewExecution> {
         let now = now();
-        let labels = convert::request_labels(request.labels)?;
-        let schedule_time = request.schedule_time.map(|at| convert::from_time("schedule_time", at)).transpose()?;
-        let supplied = convert::inputs(request.inputs, self.max_input_bytes)?;
-        let runnable = self.runnable(tenant, &request.namespace, &request.flow_id, request.revision).await?;
-        let inputs = self.resolve(&runnable, None, &supplied, now).await?;
-        Ok(new_execution(&runnable, inputs, &labels, "api", None, schedule_time.filter(|at| *at > now), trace_parent))
+        let runnable = self.runnable(tenant, &given.namespace, &given.flow_id, given.revision).await?;
+        let inputs = self.resolve(&runnable, None, &given.inputs, now).await?;
+        let fail = checks::look_at(&self.templates, &runnable, &inputs, now).await?;
+        let from = Origin { labels: &given.labels, from: "api", trigger: None, trace_parent };
+        let new = new_execution(self.executor.new_id(tenant), &runnable, inputs, from);
+        Ok(NewExecution { schedule_time: given.schedule_time.filter(|at| *at > now), fail, ..new })
     }
 
     /// The flow, if it may be run.
@@ -150,7 +178,12 @@ impl Creator {
     }
 
     /// The answer to a request that was made before, else the error.
-    async fn made_before(&self, tenant: &Tenant, key: Option<RequestKey>, error: Error) -> Result<Execution> {
+    pub(crate) async fn made_before(
+        &self,
+        tenant: &Tenant,
+        key: Option<RequestKey>,
+        error: Error,
+    ) -> Result<Execution> {
         let Some(key) = key else { return Err(error) };
         let Some(row) = self.store.request_id(tenant, key.method, &key.request_id, now()).await? else {
             return Err(error);
@@ -195,18 +228,29 @@ pub(crate) fn flow_not_found(namespace: &str, flow_id: &str, revision: Option<u3
     Error::new(ErrorKind::NotFound, reasons::FLOW_NOT_FOUND, message).with("namespace", namespace).with("flow", flow_id)
 }
 
-/// What the executor is asked to make. `given` labels win over the flow's; Windhover's own come last.
-pub(crate) fn new_execution(
-    runnable: &Runnable,
-    inputs: JsonMap,
-    given: &[Label],
-    from: &str,
-    trigger: Option<TriggerInfo>,
-    schedule_time: Option<Timestamp>,
-    trace_parent: Option<String>,
-) -> NewExecution {
+/// A request id that was used otherwise is a wrong field.
+pub(crate) fn names_its_field(error: Error) -> Error {
+    if error.reason == reasons::REQUEST_ID_REUSED && error.fields.is_empty() {
+        let why = error.message.clone();
+        return error.field("request_id", why);
+    }
+    error
+}
+
+/// What an execution comes from.
+pub(crate) struct Origin<'a> {
+    /// They win over the flow's.
+    pub(crate) labels: &'a [Label],
+    /// The label `system.from`.
+    pub(crate) from: &'a str,
+    pub(crate) trigger: Option<TriggerInfo>,
+    pub(crate) trace_parent: Option<String>,
+}
+
+/// What the executor is asked to make. Windhover's own labels come last.
+pub(crate) fn new_execution(id: Id, runnable: &Runnable, inputs: JsonMap, origin: Origin<'_>) -> NewExecution {
     let Runnable { stored, flow } = runnable;
-    let id = new_id();
+    let Origin { labels: given, from, trigger, trace_parent } = origin;
     let own: Vec<Label> = flow.labels.iter().filter(|label| !label.is_system()).cloned().collect();
     let mut system = Vec::new();
     if !given.iter().any(|label| label.key == Label::CORRELATION_ID) {
@@ -223,8 +267,12 @@ pub(crate) fn new_execution(
         variables: None,
         trigger,
         parent: None,
-        schedule_time,
+        schedule_time: None,
         trace_parent,
+        marks: Default::default(),
+        original_id: None,
+        fail: None,
+        task_runs: Vec::new(),
     }
 }
 

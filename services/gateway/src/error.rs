@@ -37,6 +37,24 @@ pub(crate) const fn code(kind: ErrorKind) -> Code {
     }
 }
 
+/// The kind of an error with this code; INTERNAL for codes that no error of ours has.
+pub(crate) fn kind_of(wanted: Code) -> ErrorKind {
+    const KINDS: [ErrorKind; 11] = [
+        ErrorKind::InvalidArgument,
+        ErrorKind::NotFound,
+        ErrorKind::AlreadyExists,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Unauthenticated,
+        ErrorKind::FailedPrecondition,
+        ErrorKind::Aborted,
+        ErrorKind::ResourceExhausted,
+        ErrorKind::DeadlineExceeded,
+        ErrorKind::Unavailable,
+        ErrorKind::Unimplemented,
+    ];
+    KINDS.into_iter().find(|kind| code(*kind) == wanted).unwrap_or(ErrorKind::Internal)
+}
+
 /// The status of an error. What is internal is logged and replaced by the request's id; everything is cut to what
 /// fits into trailers, and says so.
 pub(crate) fn status(error: Error) -> Status {

@@ -6,6 +6,7 @@
 //! Not here: what an execution does (engine), how it is committed (executor), how it is stored (store).
 
 mod auth;
+mod checks;
 mod convert;
 mod create;
 mod error;

@@ -22,13 +22,20 @@ use tower::Service;
 use windhover_executor::{ExecutorHandle, Flows, SecretSource};
 use windhover_proto::{
     FILE_DESCRIPTOR_SET,
-    admin::v1::{access_service_server::AccessServiceServer, tenant_service_server::TenantServiceServer},
+    admin::v1::{
+        access_service_server::AccessServiceServer, cluster_service_server::ClusterServiceServer,
+        tenant_service_server::TenantServiceServer,
+    },
     v1::{
-        execution_service_server::ExecutionServiceServer, flow_service_server::FlowServiceServer,
+        execution_service_server::ExecutionServiceServer, file_service_server::FileServiceServer,
+        flow_service_server::FlowServiceServer, key_value_service_server::KeyValueServiceServer,
         log_service_server::LogServiceServer, secret_service_server::SecretServiceServer,
+        trigger_service_server::TriggerServiceServer,
     },
 };
-use windhover_storage::Keyring;
+use windhover_queue::JobQueue;
+use windhover_scheduler::{ScheduleSettings, Triggers};
+use windhover_storage::{Files, Keyring};
 use windhover_store::Store;
 
 use crate::{
@@ -37,7 +44,10 @@ use crate::{
     http_side::{self, Webhooks},
     page::Tokens,
     request::{self, Entry},
-    services::{AccessApi, ExecutionApi, FlowApi, LogApi, SecretApi, Shared, StoreDirectory, TenantApi},
+    services::{
+        AccessApi, ClusterApi, ExecutionApi, FileApi, FlowApi, KeyValueApi, LogApi, SecretApi, Shared, StoreDirectory,
+        TenantApi, TriggerApi,
+    },
     settings::{Mode, Settings},
     templates::Templates,
     vault::Vault,
@@ -65,6 +75,9 @@ pub struct GatewayBuilder {
     keyring: Option<Keyring>,
     secrets: Option<Arc<dyn SecretSource>>,
     token_key: Option<[u8; 32]>,
+    files: Option<Files>,
+    jobs: Option<Arc<dyn JobQueue>>,
+    triggers: Option<Triggers>,
     settings: Settings,
 }
 
@@ -112,6 +125,27 @@ impl GatewayBuilder {
         self
     }
 
+    /// The triggers at dates; without them, those of the store under the default settings of schedules.
+    #[must_use]
+    pub fn triggers(mut self, triggers: Triggers) -> Self {
+        self.triggers = Some(triggers);
+        self
+    }
+
+    /// Internal storage; without it, FileService answers UNAVAILABLE.
+    #[must_use]
+    pub fn files(mut self, files: Files) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// The job queues, of which ListQueues tells; without them it tells what the store knows.
+    #[must_use]
+    pub fn jobs(mut self, jobs: Arc<dyn JobQueue>) -> Self {
+        self.jobs = Some(jobs);
+        self
+    }
+
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -146,6 +180,9 @@ impl GatewayBuilder {
         let (closing, closed) = watch::channel(false);
         let tokens = Tokens::new(&token_key);
         let vault = Vault { store: store.clone(), keyring };
+        let triggers = self.triggers;
+        let triggers =
+            triggers.unwrap_or_else(|| Triggers::new(store.clone(), flows.clone(), ScheduleSettings::default()));
         let shared = Arc::new(Shared {
             store,
             flows,
@@ -154,6 +191,9 @@ impl GatewayBuilder {
             creator: Arc::clone(&creator),
             auth: Arc::clone(&auth),
             tokens,
+            triggers,
+            files: self.files,
+            jobs: self.jobs,
             closing: closed,
         });
         let webhooks = Arc::new(Webhooks {
@@ -230,8 +270,12 @@ impl Gateway {
             .add_service(limited!(ExecutionServiceServer::new(ExecutionApi(shared()))))
             .add_service(limited!(LogServiceServer::new(LogApi(shared()))))
             .add_service(limited!(SecretServiceServer::new(SecretApi(shared()))))
+            .add_service(limited!(KeyValueServiceServer::new(KeyValueApi(shared()))))
+            .add_service(limited!(FileServiceServer::new(FileApi(shared()))))
+            .add_service(limited!(TriggerServiceServer::new(TriggerApi(shared()))))
             .add_service(limited!(TenantServiceServer::new(TenantApi(shared()))))
             .add_service(limited!(AccessServiceServer::new(AccessApi(shared()))))
+            .add_service(limited!(ClusterServiceServer::new(ClusterApi(shared()))))
             .add_service(tonic_health::pb::health_server::HealthServer::new(
                 tonic_health::server::HealthService::from_health_reporter(health),
             ));
@@ -263,8 +307,12 @@ async fn announce(health: &HealthReporter, status: ServingStatus) {
         ExecutionServiceServer::<ExecutionApi>::NAME,
         LogServiceServer::<LogApi>::NAME,
         SecretServiceServer::<SecretApi>::NAME,
+        KeyValueServiceServer::<KeyValueApi>::NAME,
+        FileServiceServer::<FileApi>::NAME,
+        TriggerServiceServer::<TriggerApi>::NAME,
         TenantServiceServer::<TenantApi>::NAME,
         AccessServiceServer::<AccessApi>::NAME,
+        ClusterServiceServer::<ClusterApi>::NAME,
     ];
     for service in services {
         health.set_service_status(service, status).await;

@@ -28,9 +28,23 @@ pub struct Subscription {
 /// Something that acts when it is dropped.
 pub(crate) trait Guard: Send + Sync + std::fmt::Debug {}
 
+/// Two guards as one.
+#[derive(Debug)]
+struct Both {
+    _first: Arc<dyn Guard>,
+    _second: Arc<dyn Guard>,
+}
+
+impl Guard for Both {}
+
 impl Subscription {
     pub(crate) fn new(receiver: watch::Receiver<u64>, guard: Arc<dyn Guard>) -> Self {
         Self { receiver, _guard: guard }
+    }
+
+    /// The same, and when it goes, so does `other`.
+    pub(crate) fn with(self, other: Arc<dyn Guard>) -> Self {
+        Self { receiver: self.receiver, _guard: Arc::new(Both { _first: self._guard, _second: other }) }
     }
 
     /// Waits for a hint that came after the last one seen. `false`: no more will come (the server stops).

@@ -13,6 +13,9 @@ use crate::{Group, JobKey, QueuedJob};
 pub enum QueueError {
     #[error("the queue is not available: {0}")]
     Unavailable(String),
+    /// Trying again does not help: somebody has to change the settings.
+    #[error("the queue cannot be used: {0}")]
+    Unusable(String),
     #[error("the queue is closed")]
     Closed,
 }
@@ -112,6 +115,12 @@ pub trait JobQueue: Send + Sync + 'static {
     /// Leases of these shards that were not renewed in time, each told once: the owner raises the dispatch number and
     /// pushes again, or closes the attempt.
     async fn expired(&self, shards: &[u16]) -> Result<Vec<ExpiredLease>, QueueError>;
+
+    /// Whether these very dispatches wait or are leased here; answers in the order of `keys`. What nobody holds is lost,
+    /// unless its holder announces it soon. All are held where nothing can get lost: in the memory of one process.
+    async fn held(&self, keys: &[JobKey]) -> Result<Vec<bool>, QueueError> {
+        Ok(vec![true; keys.len()])
+    }
 
     /// Kill hints for a worker; a second call replaces the first.
     async fn kill_hints(&self, worker: &str) -> Result<KillHints, QueueError>;

@@ -1,5 +1,7 @@
 //! Wake-ups and reports for the owners of shards.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use windhover_types::{Id, Tenant};
@@ -18,25 +20,54 @@ pub enum Wake {
 
 /// Tells the sender of a report that it is committed. Dropped unused, the sender sends again.
 #[derive(Debug)]
-pub struct Acknowledge(Option<oneshot::Sender<()>>);
+pub struct Acknowledge(Waiting);
+
+/// Who waits for it.
+#[derive(Debug)]
+enum Waiting {
+    Nobody,
+    Here(oneshot::Sender<()>),
+    /// A sender in another process.
+    Elsewhere(Box<dyn Settle>),
+}
+
+/// Brings an acknowledgement to another process.
+pub(crate) trait Settle: Send + fmt::Debug {
+    /// `committed`, or to be sent again.
+    fn settle(&self, committed: bool);
+}
 
 impl Acknowledge {
     /// With the end at which the sender waits.
     pub fn pair() -> (Self, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Some(sender)), receiver)
+        (Self(Waiting::Here(sender)), receiver)
     }
 
     /// For what nobody waits for.
     pub fn nobody() -> Self {
-        Self(None)
+        Self(Waiting::Nobody)
+    }
+
+    pub(crate) fn elsewhere(settle: Box<dyn Settle>) -> Self {
+        Self(Waiting::Elsewhere(settle))
     }
 
     /// What the report said is committed, or needs no commit because it is out of date.
-    pub fn done(self) {
-        if let Some(sender) = self.0 {
+    pub fn done(mut self) {
+        match std::mem::replace(&mut self.0, Waiting::Nobody) {
+            Waiting::Nobody => {}
             // The sender may have gone meanwhile; then nobody needs to know.
-            let _ = sender.send(());
+            Waiting::Here(sender) => drop(sender.send(())),
+            Waiting::Elsewhere(settle) => settle.settle(true),
+        }
+    }
+}
+
+impl Drop for Acknowledge {
+    fn drop(&mut self) {
+        if let Waiting::Elsewhere(settle) = &self.0 {
+            settle.settle(false);
         }
     }
 }

@@ -1,134 +1,153 @@
 //! What every implementation of [`JobQueue`] does, as one suite; each implementation runs it whole.
 
+mod support;
+
 use std::{sync::Arc, time::Duration};
 
-use windhover_engine::Job;
-use windhover_flow::Flow;
+use support::{LEASE, PATIENCE, connect, job, jobs, key, keys, request};
+use tokio::sync::OnceCell;
 use windhover_queue::{
     Cancelled, DEFAULT_GROUP, Group, GroupDepth, InProcessJobs, JobKey, JobQueue, JobsConfig, LeasedJob, PopRequest,
-    QueuedJob, Renewal,
+    QueuedJob, RedisConfig, RedisJobs, Renewal, TieredJobs,
 };
-use windhover_types::{Id, JsonMap, Tenant, Timestamp};
+use windhover_testkit::{Redis, RedisCluster, RedisOptions};
+use windhover_types::Tenant;
 
-const LEASE: Duration = Duration::from_secs(30);
 const WINDOW: usize = 4;
 
 /// Makes queues for the suite and lets their time pass.
 trait Subject {
     type Queue: JobQueue;
 
-    /// Windows of [`WINDOW`] jobs.
-    async fn small() -> Self::Queue;
+    /// How long it is waited in vain.
+    const VAIN: Duration;
 
-    /// Windows without end.
-    async fn large() -> Self::Queue;
+    /// Windows of so many jobs.
+    async fn queue(window: usize) -> Self::Queue;
 
-    async fn pass(time: Duration);
+    async fn pass(queue: &Self::Queue, time: Duration);
 }
 
+/// In memory; the clock stands still.
 struct InProcess;
 
 impl Subject for InProcess {
     type Queue = InProcessJobs;
 
-    async fn small() -> InProcessJobs {
-        InProcessJobs::new(JobsConfig { window: WINDOW })
+    const VAIN: Duration = Duration::from_secs(5);
+
+    async fn queue(window: usize) -> InProcessJobs {
+        InProcessJobs::new(JobsConfig { window })
     }
 
-    async fn large() -> InProcessJobs {
-        InProcessJobs::new(JobsConfig { window: usize::MAX })
-    }
-
-    async fn pass(time: Duration) {
+    async fn pass(_: &InProcessJobs, time: Duration) {
         tokio::time::advance(time).await;
     }
 }
 
-macro_rules! suite {
-    ($module:ident, $subject:ty, [$($name:ident),+ $(,)?]) => {
-        mod $module {
-            $(#[tokio::test(start_paused = true)]
-            async fn $name() {
-                super::$name::<$subject>().await;
-            })+
+/// One server.
+struct OnRedis;
+
+/// Three servers that share the keys.
+struct OnCluster;
+
+/// One server, with TLS and a password.
+struct Guarded;
+
+/// Memory in front of one server.
+struct Tiered;
+
+async fn on_redis(window: usize) -> RedisJobs {
+    static SERVER: OnceCell<Redis> = OnceCell::const_new();
+    let server = SERVER.get_or_try_init(Redis::start).await.expect("Redis starts");
+    connect(RedisConfig { window, ..support::config(&server.url()) }).await.jobs()
+}
+
+async fn on_cluster(window: usize) -> RedisJobs {
+    static CLUSTER: OnceCell<RedisCluster> = OnceCell::const_new();
+    let cluster = CLUSTER.get_or_try_init(RedisCluster::start).await.expect("the cluster starts");
+    connect(RedisConfig { urls: cluster.urls(), window, ..support::config("") }).await.jobs()
+}
+
+async fn guarded(window: usize) -> RedisJobs {
+    static SERVER: OnceCell<Redis> = OnceCell::const_new();
+    let options = RedisOptions { password: Some("a-good-one".to_owned()), tls: true, ..RedisOptions::default() };
+    let server = SERVER.get_or_try_init(|| Redis::start_as(options)).await.expect("Redis starts");
+    let ca_certificate = server.ca_certificate();
+    connect(RedisConfig { window, ca_certificate, ..support::config(&server.url()) }).await.jobs()
+}
+
+macro_rules! redis_subject {
+    ($subject:ty, $queue:ident) => {
+        impl Subject for $subject {
+            type Queue = RedisJobs;
+
+            const VAIN: Duration = Duration::from_millis(50);
+
+            async fn queue(window: usize) -> RedisJobs {
+                $queue(window).await
+            }
+
+            async fn pass(queue: &RedisJobs, time: Duration) {
+                queue.advance_clock(time);
+            }
         }
     };
 }
 
-suite!(
-    in_process,
-    super::InProcess,
-    [
-        jobs_come_out_once_and_in_order,
-        a_newer_dispatch_takes_the_place_of_an_older_one,
-        a_full_window_refuses_and_tells_when_it_has_drained,
-        a_lease_is_its_holders_until_it_expires,
-        a_released_job_is_the_next_one_again,
-        a_cancelled_job_is_removed_or_its_holder_told,
-        groups_keep_their_jobs_apart_and_are_served_in_turn,
-        who_waits_is_woken_by_a_push,
-        a_flood_delays_another_tenant_by_at_most_one_round,
-        weights_share_out_the_turns,
-    ]
-);
+redis_subject!(OnRedis, on_redis);
+redis_subject!(OnCluster, on_cluster);
+redis_subject!(Guarded, guarded);
 
-fn flow() -> Arc<Flow> {
-    let source = "{id: f, namespace: n, tasks: [{id: t, type: io.kestra.plugin.core.log.Log, message: hi}]}";
-    Arc::new(windhover_flow::compile(source).expect("a valid flow"))
-}
+impl Subject for Tiered {
+    type Queue = TieredJobs;
 
-fn id(number: u32) -> Id {
-    Id::derived(Timestamp::from_millis(1), &[&number.to_be_bytes()])
-}
+    const VAIN: Duration = Duration::from_millis(50);
 
-fn key(number: u32, dispatch: u32) -> JobKey {
-    JobKey { task_run: id(number), dispatch }
-}
+    async fn queue(window: usize) -> TieredJobs {
+        TieredJobs::new(InProcessJobs::new(JobsConfig { window }), on_redis(window).await)
+    }
 
-fn job(tenant: &str, number: u32, dispatch: u32, group: Option<&str>) -> QueuedJob {
-    QueuedJob {
-        tenant: Tenant::trusted(tenant),
-        shard: (number % 4) as u16,
-        execution: id(1_000_000),
-        flow_revision: 1,
-        flow: flow(),
-        job: Job {
-            task_run: id(number),
-            task_id: "t".to_owned(),
-            attempt: 0,
-            dispatch,
-            variables: JsonMap::new(),
-            worker_group: group.map(str::to_owned),
-        },
-        trigger_state: None,
-        created_at: Timestamp::from_millis(1),
-        trace_parent: None,
+    async fn pass(queue: &TieredJobs, time: Duration) {
+        queue.remote().advance_clock(time);
     }
 }
 
-fn jobs(tenant: &str, numbers: impl IntoIterator<Item = u32>) -> Vec<QueuedJob> {
-    // One flow for all: what a real queue holds.
-    let first = job(tenant, 0, 1, None);
-    let with = |number: u32| {
-        let mut job = first.clone();
-        job.job.task_run = id(number);
-        job.shard = (number % 4) as u16;
-        job
+macro_rules! suite {
+    ($($module:ident: $subject:ty, $paused:literal;)+) => {
+        $(mod $module {
+            suite!(@tests $subject, $paused, [
+                jobs_come_out_once_and_in_order,
+                a_newer_dispatch_takes_the_place_of_an_older_one,
+                a_full_window_refuses_and_tells_when_it_has_drained,
+                a_lease_is_its_holders_until_it_expires,
+                a_released_job_is_the_next_one_again,
+                a_cancelled_job_is_removed_or_its_holder_told,
+                groups_keep_their_jobs_apart_and_are_served_in_turn,
+                who_waits_is_woken_by_a_push,
+                a_flood_delays_another_tenant_by_at_most_one_round,
+                weights_share_out_the_turns,
+            ]);
+        })+
     };
-    numbers.into_iter().map(with).collect()
+    (@tests $subject:ty, $paused:literal, [$($name:ident),+ $(,)?]) => {
+        $(#[tokio::test(start_paused = $paused)]
+        async fn $name() {
+            super::$name::<$subject>().await;
+        })+
+    };
 }
 
-fn request(worker: &str, max: usize) -> PopRequest {
-    let (groups, worker) = (vec![Group::from(DEFAULT_GROUP)], worker.to_owned());
-    PopRequest { groups, worker, max, lease: LEASE, wait: Duration::ZERO }
+suite! {
+    in_process: super::InProcess, true;
+    redis: super::OnRedis, false;
+    redis_cluster: super::OnCluster, false;
+    redis_guarded: super::Guarded, false;
+    tiered: super::Tiered, false;
 }
 
 async fn pop(queue: &impl JobQueue, worker: &str, max: usize) -> Vec<LeasedJob> {
     queue.pop(request(worker, max)).await.expect("the queue is there")
-}
-
-fn keys(leased: &[LeasedJob]) -> Vec<JobKey> {
-    leased.iter().map(|leased| leased.job.key()).collect()
 }
 
 async fn push(queue: &impl JobQueue, jobs: Vec<QueuedJob>) -> Vec<JobKey> {
@@ -137,7 +156,7 @@ async fn push(queue: &impl JobQueue, jobs: Vec<QueuedJob>) -> Vec<JobKey> {
 }
 
 async fn jobs_come_out_once_and_in_order<S: Subject>() {
-    let queue = S::large().await;
+    let queue = S::queue(usize::MAX).await;
     push(&queue, jobs("a", [1, 2, 3])).await;
     push(&queue, jobs("a", [2, 1])).await;
     assert_eq!(keys(&pop(&queue, "w", 2).await), [key(1, 1), key(2, 1)]);
@@ -149,7 +168,7 @@ async fn jobs_come_out_once_and_in_order<S: Subject>() {
 }
 
 async fn a_newer_dispatch_takes_the_place_of_an_older_one<S: Subject>() {
-    let queue = S::large().await;
+    let queue = S::queue(usize::MAX).await;
     push(&queue, vec![job("a", 1, 1, None), job("a", 2, 1, None)]).await;
     push(&queue, vec![job("a", 1, 2, None)]).await;
     push(&queue, vec![job("a", 1, 1, None)]).await;
@@ -162,7 +181,7 @@ async fn a_newer_dispatch_takes_the_place_of_an_older_one<S: Subject>() {
 }
 
 async fn a_full_window_refuses_and_tells_when_it_has_drained<S: Subject>() {
-    let queue = S::small().await;
+    let queue = S::queue(WINDOW).await;
     let tenant = Tenant::trusted("a");
     assert_eq!(push(&queue, jobs("a", 1..=6)).await, [key(5, 1), key(6, 1)]);
     assert_eq!(queue.room(&tenant, DEFAULT_GROUP).await.expect("the queue is there"), 0);
@@ -173,7 +192,8 @@ async fn a_full_window_refuses_and_tells_when_it_has_drained<S: Subject>() {
     assert_eq!(keys(&pop(&queue, "w", 1).await), [key(1, 1)]);
     assert!(poll_once(drained.as_mut()).await.is_none(), "still more than half full");
     queue.cancel(&[key(2, 1)]).await.expect("the queue is there");
-    assert_eq!(drained.await, [(tenant.clone(), Group::from(DEFAULT_GROUP))]);
+    let drained = tokio::time::timeout(PATIENCE, drained).await.expect("it is told");
+    assert_eq!(drained, [(tenant.clone(), Group::from(DEFAULT_GROUP))]);
     assert_eq!(queue.room(&tenant, DEFAULT_GROUP).await.expect("the queue is there"), 2);
     assert_eq!(push(&queue, jobs("a", [5, 6])).await, []);
 }
@@ -192,15 +212,15 @@ async fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output
 }
 
 async fn a_lease_is_its_holders_until_it_expires<S: Subject>() {
-    let queue = S::large().await;
+    let queue = S::queue(usize::MAX).await;
     push(&queue, jobs("a", [1, 2])).await;
     pop(&queue, "w", 2).await;
     let none = queue.renew("thief", &[key(1, 1)], LEASE).await.expect("the queue is there");
     assert_eq!(none, [Renewal::Lost]);
     assert!(!queue.complete("thief", key(1, 1)).await.expect("the queue is there"));
-    S::pass(LEASE / 2).await;
+    S::pass(&queue, LEASE / 2).await;
     queue.renew("w", &[key(2, 1)], LEASE).await.expect("the queue is there");
-    S::pass(LEASE / 2).await;
+    S::pass(&queue, LEASE / 2).await;
     assert_eq!(queue.expired(&[0, 2, 3]).await.expect("the queue is there"), [], "another shard's");
     let expired = queue.expired(&[0, 1]).await.expect("the queue is there");
     assert_eq!(
@@ -215,7 +235,7 @@ async fn a_lease_is_its_holders_until_it_expires<S: Subject>() {
 }
 
 async fn a_released_job_is_the_next_one_again<S: Subject>() {
-    let queue = S::large().await;
+    let queue = S::queue(usize::MAX).await;
     push(&queue, jobs("a", [1, 2, 3])).await;
     let taken = pop(&queue, "w", 2).await;
     queue.release("thief", taken.iter().map(|leased| leased.job.clone()).collect()).await.expect("the queue is there");
@@ -225,13 +245,14 @@ async fn a_released_job_is_the_next_one_again<S: Subject>() {
 }
 
 async fn a_cancelled_job_is_removed_or_its_holder_told<S: Subject>() {
-    let queue = S::large().await;
+    let queue = S::queue(usize::MAX).await;
     let mut hints = queue.kill_hints("w").await.expect("the queue is there");
     push(&queue, jobs("a", [1, 2, 3])).await;
     let taken = pop(&queue, "w", 1).await;
     let outcome = queue.cancel(&[key(1, 1), key(2, 1), key(3, 7), key(9, 1)]).await.expect("the queue is there");
     assert_eq!(outcome, [Cancelled::Told, Cancelled::Removed, Cancelled::Unknown, Cancelled::Unknown]);
-    assert_eq!(hints.recv().await, Some(key(1, 1)));
+    let hint = tokio::time::timeout(PATIENCE, hints.recv()).await.expect("a hint comes");
+    assert_eq!(hint, Some(key(1, 1)));
     let renewed = queue.renew("w", &[key(1, 1)], LEASE).await.expect("the queue is there");
     assert_eq!(renewed, [Renewal::Held { kill: true }], "the wish rides on every renewal");
     queue.release("w", taken.into_iter().map(|leased| leased.job).collect()).await.expect("the queue is there");
@@ -241,7 +262,7 @@ async fn a_cancelled_job_is_removed_or_its_holder_told<S: Subject>() {
 }
 
 async fn groups_keep_their_jobs_apart_and_are_served_in_turn<S: Subject>() {
-    let queue = S::large().await;
+    let queue = S::queue(usize::MAX).await;
     push(&queue, jobs("a", 1..=3)).await;
     push(&queue, vec![job("a", 10, 1, Some("gpu")), job("a", 11, 1, Some("gpu")), job("a", 12, 1, Some("arm"))]).await;
     let both = PopRequest { groups: vec![DEFAULT_GROUP.into(), "gpu".into()], ..request("w", 4) };
@@ -254,7 +275,7 @@ async fn groups_keep_their_jobs_apart_and_are_served_in_turn<S: Subject>() {
 }
 
 async fn who_waits_is_woken_by_a_push<S: Subject>() {
-    let queue = Arc::new(S::large().await);
+    let queue = Arc::new(S::queue(usize::MAX).await);
     let waiting = tokio::spawn({
         let queue = queue.clone();
         async move { queue.pop(PopRequest { wait: Duration::from_secs(3_600), ..request("w", 1) }).await }
@@ -263,13 +284,12 @@ async fn who_waits_is_woken_by_a_push<S: Subject>() {
     push(queue.as_ref(), jobs("a", [1])).await;
     let taken = waiting.await.expect("no panic").expect("the queue is there");
     assert_eq!(keys(&taken), [key(1, 1)]);
-    let none =
-        queue.pop(PopRequest { wait: Duration::from_secs(5), ..request("w", 1) }).await.expect("the queue is there");
+    let none = queue.pop(PopRequest { wait: S::VAIN, ..request("w", 1) }).await.expect("the queue is there");
     assert!(none.is_empty(), "gives up when the time is over");
 }
 
 async fn a_flood_delays_another_tenant_by_at_most_one_round<S: Subject>() {
-    let queue = S::large().await;
+    let queue = S::queue(usize::MAX).await;
     push(&queue, jobs("flood", 0..20_000)).await;
     push(&queue, jobs("flood2", 20_000..30_000)).await;
     // In the middle of the flood, at any place of a round.
@@ -283,7 +303,7 @@ async fn a_flood_delays_another_tenant_by_at_most_one_round<S: Subject>() {
 }
 
 async fn weights_share_out_the_turns<S: Subject>() {
-    let queue = S::large().await;
+    let queue = S::queue(usize::MAX).await;
     queue.set_weight(&Tenant::trusted("heavy"), 3).await.expect("the queue is there");
     push(&queue, jobs("heavy", 0..100)).await;
     push(&queue, jobs("light", 100..200)).await;

@@ -1,4 +1,5 @@
-//! Encryption of secrets: a data key per tenant encrypts values, the master key wraps data keys.
+//! What is kept beside the database's rows: files of executions and namespaces ([`Files`]), and the encryption of
+//! secrets: a data key per tenant encrypts values, the master key wraps data keys.
 //!
 //! Always true: a value opens only for the tenant and the place that it was sealed for; no key and no value is ever in
 //! an error, in `Debug` output or left in memory that was given back. Whoever has the database without the master key
@@ -6,10 +7,12 @@
 //!
 //! Not here: where wrapped keys and ciphertexts are kept (`store`), who may read what (`gateway`).
 
+mod files;
 mod keyring;
 mod master;
 mod sealed;
 
+pub use files::{FileEntry, FileUri, Files, FilesError, S3Config, UriError};
 pub use keyring::{DataKey, Keyring};
 pub use master::{MasterKey, MasterKeyError};
 

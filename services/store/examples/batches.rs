@@ -110,6 +110,7 @@ fn finished(n: u32) -> (Execution, [TaskRunRow; 2], LogRow) {
         error: None,
         frame: Frame::default(),
         kill_requested: false,
+        marks: Default::default(),
         version: 1,
         trace_parent: None,
     };

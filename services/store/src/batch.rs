@@ -3,6 +3,8 @@
 use windhover_engine::{Event, Execution, LogLine, TaskMetric, TaskRun, Timer};
 use windhover_types::{Id, State, Tenant, Timestamp};
 
+use crate::{SlotKey, SlotRow, TriggerAdvance, TriggerKey, WindowOfferRow, WindowTaken};
+
 /// Proof of ownership: the instance and the epoch under which the batch was computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fence {
@@ -19,6 +21,8 @@ pub struct Batch {
     pub changed_executions: Vec<Execution>,
     /// `version == 1`: new; else changed.
     pub task_runs: Vec<TaskRunRow>,
+    /// Task runs that are no more; before others take their places. Already gone is fine.
+    pub task_runs_removed: Vec<TaskRunKey>,
     pub logs: Vec<LogRow>,
     pub metrics: Vec<MetricRow>,
     pub timers_set: Vec<TimerRow>,
@@ -37,6 +41,18 @@ pub struct Batch {
     /// The versions of tenants' flows under which new executions were validated; one that moved fails the batch with
     /// [`CommitError::FlowsMoved`].
     pub flow_versions: Vec<(Tenant, i64)>,
+    /// Triggers that go on because of what the batch makes; each must be as it was read, else the batch fails with
+    /// [`CommitError::TriggersMoved`]: so two schedulers never make two executions of one slot.
+    pub triggers_advanced: Vec<TriggerAdvance>,
+    /// What changes of state bring to windows of triggers; one that is there already is kept.
+    pub window_offers: Vec<WindowOfferRow>,
+    /// Offers that are taken into their windows; each must be as it was read, else the batch fails with
+    /// [`CommitError::WindowsMoved`].
+    pub windows_taken: Vec<WindowTaken>,
+    /// Slots of flows that are taken or waited for; written over what there is.
+    pub slots_set: Vec<SlotRow>,
+    /// Cleared before `slots_set` is applied; already gone is fine.
+    pub slots_cleared: Vec<SlotKey>,
 }
 
 /// A task run with what locates it. Namespace and flow are not repeated: the execution has them.
@@ -45,6 +61,14 @@ pub struct TaskRunRow {
     pub tenant: Tenant,
     pub execution: Id,
     pub run: TaskRun,
+}
+
+/// Which task run of which execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRunKey {
+    pub tenant: Tenant,
+    pub execution: Id,
+    pub seq: u32,
 }
 
 /// A log line with where it belongs; `position` orders the lines of an execution without gaps, from 0.
@@ -97,6 +121,8 @@ pub struct JobRow {
     pub deadline: Timestamp,
     /// How often a holder of this attempt was lost.
     pub losses: u32,
+    /// Who was last known to hold it: written when that is known, so absence says nothing.
+    pub worker: Option<String>,
 }
 
 /// Which dispatch of which task run.
@@ -134,6 +160,27 @@ pub enum InboxMessage {
     Event { event: Event },
     /// The execution was inserted by somebody else: take it up.
     Created,
+    /// What somebody asked for. The owner writes the outcome, also a refusal, as a [`RequestIdRow`] of this method and
+    /// request id in the batch that deletes the row; whoever asked reads it by [`crate::Store::request_id`].
+    Action {
+        event: Event,
+        method: String,
+        request_id: String,
+        /// SHA-256 of the request's content, for the [`RequestIdRow`].
+        content: [u8; 32],
+    },
+    /// What the execution asks of the slots of its flow. The row's shard is that of the flow.
+    Slot { namespace: String, flow_id: String, ask: SlotAsk },
+}
+
+/// What an execution asks of the owner of its flow's slots.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum SlotAsk {
+    /// `limit` and `behavior` are those of its revision; `at`: when it asked.
+    Take { limit: u32, behavior: windhover_flow::ConcurrencyBehavior, at: Timestamp },
+    /// It needs its slot, or its place in the queue, no longer.
+    GiveBack,
 }
 
 /// One line of a shard's feed per batch and tenant: what it tells everybody, in order.
@@ -205,6 +252,12 @@ pub enum CommitError {
     /// These tenants' flows have changed: their present versions. Nothing was written.
     #[error("flows of {} tenants changed meanwhile", .0.len())]
     FlowsMoved(Vec<(Tenant, i64)>),
+    /// These triggers are not as they were read: another scheduler or a user was first. Nothing was written.
+    #[error("{} triggers changed meanwhile", .0.len())]
+    TriggersMoved(Vec<TriggerKey>),
+    /// Offers or windows are not as they were read: another scheduler was first. Nothing was written.
+    #[error("windows of triggers changed meanwhile")]
+    WindowsMoved,
     /// The feed rows do not continue these shards: shard and last stored number. Nothing was written.
     #[error("the feed of {} shards has moved", .0.len())]
     FeedMoved(Vec<(u16, i64)>),

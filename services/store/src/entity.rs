@@ -134,6 +134,7 @@ entity!(jobs, "jobs", {
     worker_group: Option<String>,
     deadline: i64,
     losses: i32,
+    worker: Option<String>,
 });
 
 entity!(inbox, "inbox", {
@@ -145,6 +146,7 @@ entity!(inbox, "inbox", {
     execution: Vec<u8>,
     message: String,
     format: i16,
+    sent_at: i64,
 });
 
 entity!(feed, "feed", {
@@ -266,6 +268,18 @@ entity!(service_instances, "service_instances", {
     exclusive: bool,
     started_at: i64,
     heartbeat_at: i64,
+    kind: String,
+    state: String,
+    events: String,
+    server_id: Option<Vec<u8>>,
+    server_type: String,
+    version: String,
+    config: String,
+    props: String,
+    metrics: String,
+    seq_id: i64,
+    draining: bool,
+    updated_at: i64,
 });
 
 entity!(shards, "shards", {
@@ -273,4 +287,91 @@ entity!(shards, "shards", {
     shard: i16,
     owner: Option<Vec<u8>>,
     last_seq: i64,
+    wanted: Option<Vec<u8>>,
+});
+
+entity!(triggers, "triggers", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    tenant: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    namespace: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    flow_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    trigger_id: String,
+    flow_revision: i32,
+    r#type: String,
+    definition: Vec<u8>,
+    enabled: bool,
+    disabled: bool,
+    next_at: Option<i64>,
+    last_at: Option<i64>,
+    execution: Option<Vec<u8>>,
+    locked_at: Option<i64>,
+    last_execution: Option<Vec<u8>>,
+    evaluating_at: Option<i64>,
+    worker: Option<String>,
+    backfill: Option<String>,
+    message: Option<String>,
+    updated_at: i64,
+    version: i64,
+});
+
+entity!(worker_groups, "worker_groups", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    name: String,
+    first_seen_at: i64,
+    last_seen_at: i64,
+});
+
+entity!(worker_group_permissions, "worker_group_permissions", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    tenant: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    worker_group: String,
+    allowed: bool,
+    updated_at: i64,
+});
+
+entity!(kv_entries, "kv_entries", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    tenant: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    namespace: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    key: String,
+    value: String,
+    kind: String,
+    description: Option<String>,
+    version: i32,
+    created_at: i64,
+    updated_at: i64,
+    expires_at: Option<i64>,
+});
+
+entity!(namespaces, "namespaces", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    tenant: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    namespace: String,
+    description: Option<String>,
+    variables: String,
+    plugin_defaults: String,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+});
+
+entity!(flow_slots, "flow_slots", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    tenant: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    namespace: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    flow_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    execution: Vec<u8>,
+    shard: i16,
+    holds: bool,
+    since: i64,
 });

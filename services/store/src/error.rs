@@ -6,7 +6,7 @@ use windhover_types::{Error, ErrorKind};
 /// Why something could not be read or written. What the database said is the source and never reaches a user.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached, or refuses for now: the same again may work.
+    /// It cannot be reached, or refuses for now: the same again may work. [`StoreError::trouble`] tells why.
     #[error("the database is not available")]
     Unavailable(#[source] DbErr),
     /// It refused a statement.
@@ -18,6 +18,87 @@ pub enum StoreError {
     /// Something was to be made for a tenant that is not there.
     #[error("there is no such tenant")]
     NoTenant,
+}
+
+impl StoreError {
+    /// What an operator should look at, where the database does not work for now.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Unavailable(error) => Some(trouble_of(error)),
+            _ => None,
+        }
+    }
+}
+
+/// Why the database does not work for now: sentences for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    #[error("the database's disk is full: it writes again as soon as there is room")]
+    DiskFull,
+    #[error("the database server is out of memory")]
+    OutOfMemory,
+    #[error(
+        "the database server has no connection left: raise its max_connections, or lower the number of connections of \
+         each process (windhover.database.max-connections)"
+    )]
+    TooManyConnections,
+    #[error("the database is read-only: it is a standby, or default_transaction_read_only is on, or its file is")]
+    ReadOnly,
+    #[error("the database server is shutting down or starting")]
+    ShuttingDown,
+    #[error("the database refuses the login")]
+    Login,
+    #[error("the database's disk does not work")]
+    Disk,
+    #[error("the database was too slow: a lock or a statement took too long")]
+    Slow,
+    #[error(
+        "no connection to the database was free in time: this process uses all of its own, or the server has none left"
+    )]
+    PoolTimedOut,
+    #[error("the database cannot be reached")]
+    Unreachable,
+}
+
+/// What an error that says "not now" is about.
+pub(crate) fn trouble_of(error: &DbErr) -> Trouble {
+    let (DbErr::Conn(runtime) | DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else {
+        return match error {
+            DbErr::ConnectionAcquire(_) => Trouble::PoolTimedOut,
+            _ => Trouble::Unreachable,
+        };
+    };
+    let RuntimeErr::SqlxError(error) = runtime else { return Trouble::Unreachable };
+    match error.as_ref() {
+        SqlxError::Database(error) => error.code().map_or(Trouble::Unreachable, |code| trouble_of_code(&code)),
+        SqlxError::PoolTimedOut => Trouble::PoolTimedOut,
+        _ => Trouble::Unreachable,
+    }
+}
+
+fn trouble_of_code(code: &str) -> Trouble {
+    if code.len() == 5 {
+        return match code {
+            "53100" => Trouble::DiskFull,
+            "53200" => Trouble::OutOfMemory,
+            "53300" => Trouble::TooManyConnections,
+            "25006" => Trouble::ReadOnly,
+            "57014" | "55P03" | "40001" | "40P01" | "25P03" | "25P04" => Trouble::Slow,
+            _ => match &code[..2] {
+                "57" => Trouble::ShuttingDown,
+                "28" => Trouble::Login,
+                "58" => Trouble::Disk,
+                _ => Trouble::Unreachable,
+            },
+        };
+    }
+    match code.parse::<u32>().map(|number| number & 0xff) {
+        Ok(13) => Trouble::DiskFull,
+        Ok(8) => Trouble::ReadOnly,
+        Ok(10 | 14) => Trouble::Disk,
+        Ok(5 | 6) => Trouble::Slow,
+        _ => Trouble::Unreachable,
+    }
 }
 
 impl From<DbErr> for StoreError {
@@ -118,6 +199,28 @@ fn fault_of_code(code: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operator_is_told_what_to_look_at() {
+        for (code, trouble) in [
+            ("53100", Trouble::DiskFull),
+            ("13", Trouble::DiskFull),
+            ("53200", Trouble::OutOfMemory),
+            ("53300", Trouble::TooManyConnections),
+            ("25006", Trouble::ReadOnly),
+            ("8", Trouble::ReadOnly),
+            ("1032", Trouble::ReadOnly),
+            ("57P01", Trouble::ShuttingDown),
+            ("57P03", Trouble::ShuttingDown),
+            ("57014", Trouble::Slow),
+            ("28P01", Trouble::Login),
+            ("58030", Trouble::Disk),
+            ("08006", Trouble::Unreachable),
+        ] {
+            assert!(matches!(fault_of_code(code), Fault::Connection | Fault::Retry), "{code}");
+            assert_eq!(trouble_of_code(code), trouble, "{code}");
+        }
+    }
 
     #[test]
     fn codes_of_both_databases_are_told_apart() {

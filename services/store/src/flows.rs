@@ -240,6 +240,31 @@ impl Store {
         flows::Entity::find().filter(is_newest()).all(self.read()).await?.into_iter().map(flow).collect()
     }
 
+    /// Namespace, id and number of the newest revision of every flow of the tenant that is not deleted: what another
+    /// process has changed shows by it without reading a source.
+    pub async fn latest_revisions(&self, tenant: &Tenant) -> Result<Vec<(String, String, u32)>> {
+        let rows: Vec<(String, String, i32)> = flows::Entity::find()
+            .select_only()
+            .columns([flows::Column::Namespace, flows::Column::Id, flows::Column::Revision])
+            .filter(flows::Column::Tenant.eq(tenant.as_str()))
+            .filter(is_newest())
+            .into_tuple()
+            .all(self.read())
+            .await?;
+        rows.into_iter().map(|(namespace, id, revision)| Ok((namespace, id, number("flow", revision)?))).collect()
+    }
+
+    /// Every tenant's version of flows; see [`Store::tenant_version`].
+    pub async fn flow_versions(&self) -> Result<Vec<(Tenant, i64)>> {
+        let rows: Vec<(String, i64)> = tenants::Entity::find()
+            .select_only()
+            .columns([tenants::Column::Tenant, tenants::Column::FlowVersion])
+            .into_tuple()
+            .all(self.read())
+            .await?;
+        Ok(rows.into_iter().map(|(tenant, version)| (Tenant::trusted(&tenant), version)).collect())
+    }
+
     /// Raised by one with every change of a flow of the tenant; 0 for a tenant that is not there.
     pub async fn tenant_version(&self, tenant: &Tenant) -> Result<i64> {
         let row = tenants::Entity::find_by_id(tenant.as_str()).one(self.read()).await?;
@@ -248,7 +273,7 @@ impl Store {
 }
 
 /// Takes the tenant's row: changes of a tenant's flows happen one after another.
-async fn raise_version(db: &impl ConnectionTrait, tenant: &Tenant) -> Result<()> {
+pub(crate) async fn raise_version(db: &impl ConnectionTrait, tenant: &Tenant) -> Result<()> {
     let outcome = tenants::Entity::update_many()
         .col_expr(tenants::Column::FlowVersion, Expr::col(tenants::Column::FlowVersion).add(1))
         .filter(tenants::Column::Tenant.eq(tenant.as_str()))
@@ -269,11 +294,16 @@ async fn newest(db: &impl ConnectionTrait, tenant: &Tenant, namespace: &str, id:
     Ok(revisions(tenant, namespace, id).one(db).await?)
 }
 
-fn is_newest() -> Condition {
-    Condition::all().add(Expr::col((flows::Entity, flows::Column::Deleted)).not()).add(Expr::cust(
+pub(crate) fn is_newest() -> Condition {
+    Condition::all().add(Expr::col((flows::Entity, flows::Column::Deleted)).not()).add(is_last())
+}
+
+/// The last revision of its flow, also when that says that the flow was deleted.
+pub(crate) fn is_last() -> Expr {
+    Expr::cust(
         "flows.revision = (SELECT MAX(l.revision) FROM flows l \
              WHERE l.tenant = flows.tenant AND l.namespace = flows.namespace AND l.id = flows.id)",
-    ))
+    )
 }
 
 fn flow(row: flows::Model) -> Result<FlowRow> {

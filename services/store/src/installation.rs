@@ -87,6 +87,7 @@ impl Store {
             shard: Set(shard as i16),
             owner: Set(None),
             last_seq: Set(0),
+            wanted: Set(None),
         });
         shards::Entity::insert_many(rows).on_conflict(none).exec_without_returning(db).await?;
         Ok(())

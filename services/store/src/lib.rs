@@ -13,33 +13,58 @@ mod bulk;
 mod cluster;
 mod commit;
 mod connect;
+mod deletion;
+mod depth;
 mod entity;
 mod error;
 mod executions;
 mod feed;
 mod filter;
 mod flows;
+mod inbox;
 mod installation;
+mod jobs;
+mod key_values;
 mod logs;
+mod namespaces;
 mod requests;
 mod rows;
 mod secrets;
+mod slots;
 mod store;
 mod tenants;
+mod triggers;
+mod windows;
 mod work;
 
 pub use access::{ServiceAccount, Token};
 pub use audit::AuditEvent;
 pub use batch::*;
-pub use cluster::{Claim, ClaimError, HEARTBEAT, Instance, OWNERSHIP_EXPIRY, RegisterError, Registration};
+pub use cluster::{
+    Beat, Claim, ClaimError, ClaimRequest, Coordination, ExecutorShare, HEARTBEAT, Instance, LiveGroup, Liveness,
+    OWNERSHIP_EXPIRY, RegisterError, Registration, RestartStrategy, Server, ServerType, ServiceConfig, ServiceEvent,
+    ServiceInfo, ServiceKind, ServiceState, ShardRow, Vitals,
+};
 pub use connect::ConnectError;
-pub use error::StoreError;
+pub use deletion::{DeleteAlso, Deleted};
+pub use depth::{Depth, GroupDepth, ShardDepth, TenantDepth, TenantDepths};
+pub use error::{StoreError, Trouble};
 pub use executions::{ExecutionFilter, Snapshot, TaskRunFilter};
 pub use filter::{NamespaceFilter, TimeRange};
 pub use flows::{FlowExpectation, FlowFilter, FlowRow, PutFlow, PutFlowError, PutOutcome};
+pub use inbox::Inbox;
 pub use installation::ShardsError;
+pub use jobs::{JobRenewal, WorkerGroup, WorkerGroupPermission};
+pub use key_values::{KvRow, NewKv};
 pub use logs::{LogCursor, LogFilter};
+pub use namespaces::{NamespaceRow, NamespaceSettings};
 pub use secrets::{DataKey, StoredSecret, namespace_and_parents};
+pub use slots::{SlotKey, SlotRow};
 pub use store::{Backend, Store, StoreOptions, Synchronous};
 pub use tenants::TenantRow;
-pub use work::{Inbox, StoredRun};
+pub use triggers::{
+    Backfill, ChangeTriggerError, EndedLock, FlowTriggers, SyncedTriggers, TriggerAdvance, TriggerDefinition,
+    TriggerFilter, TriggerKey, TriggerRow, TriggerState,
+};
+pub use windows::{WindowKey, WindowOfferRow, WindowRow, WindowTaken};
+pub use work::StoredRun;

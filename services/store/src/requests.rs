@@ -1,6 +1,6 @@
 //! Request ids: what a request has made, so that the same request again gets the same answer.
 
-use sea_orm::{ConnectionTrait, EntityTrait};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter};
 use windhover_types::{Tenant, Timestamp};
 
 use crate::{
@@ -23,6 +23,27 @@ impl Store {
         let key = (tenant.as_str().to_owned(), method.to_owned(), free_text(request_id));
         let row = request_ids::Entity::find_by_id(key).one(self.read()).await?.map(request).transpose()?;
         Ok(row.filter(|row| row.expires_at > now))
+    }
+
+    /// The same of many requests (tenant, method, request id) at once; those that made nothing yet are left out.
+    pub async fn request_ids_of(&self, keys: &[(Tenant, String, String)], now: Timestamp) -> Result<Vec<RequestIdRow>> {
+        use request_ids::Column;
+        let mut found = Vec::new();
+        for chunk in keys.chunks(256) {
+            let any = chunk.iter().fold(Condition::any(), |any, (tenant, method, request_id)| {
+                any.add(
+                    Condition::all()
+                        .add(Column::Tenant.eq(tenant.as_str()))
+                        .add(Column::Method.eq(method))
+                        .add(Column::RequestId.eq(free_text(request_id))),
+                )
+            });
+            for row in request_ids::Entity::find().filter(any).all(self.read()).await? {
+                found.push(request(row)?);
+            }
+        }
+        found.retain(|row| row.expires_at > now);
+        Ok(found)
     }
 
     /// Forgets at most `limit` request ids that expired before `now`; tells how many.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use windhover_engine::{Attempt, Execution, ExecutionError, Frame, LogLine, ParentLink, TaskRun, TriggerInfo};
+use windhover_engine::{Attempt, Execution, ExecutionError, Frame, LogLine, Marks, ParentLink, TaskRun, TriggerInfo};
 use windhover_types::{Id, Level, State, StateChange, StateHistory, Tenant, Timestamp};
 
 use crate::{
@@ -52,6 +52,8 @@ pub(crate) struct Progress {
     error: Option<ExecutionError>,
     #[serde(rename = "k", default, skip_serializing_if = "std::ops::Not::not")]
     kill_requested: bool,
+    #[serde(rename = "m", default, skip_serializing_if = "Marks::is_empty")]
+    marks: Marks,
 }
 
 impl Progress {
@@ -60,6 +62,7 @@ impl Progress {
             frame: execution.frame.clone(),
             error: execution.error.clone(),
             kill_requested: execution.kill_requested,
+            marks: execution.marks.clone(),
         }
     }
 }
@@ -167,6 +170,7 @@ pub(crate) fn execution(row: executions::Model) -> Result<Execution> {
         error: progress.error,
         frame: progress.frame,
         kill_requested: progress.kill_requested,
+        marks: progress.marks,
         version: row.version,
         trace_parent: origin.trace_parent,
     })

@@ -1,4 +1,4 @@
-//! What waits for an owner: runs to load, open executions, timers, jobs, inbox.
+//! What waits for an owner: runs to load, open executions, timers.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use windhover_engine::{Execution, TaskRun};
 use windhover_types::{Id, Tenant, Timestamp};
 
 use crate::{
-    InboxKey, InboxRow, JobRow, Store, TimerRow,
+    Store, TimerRow,
     bulk::{id, tenant},
-    entity::{executions, inbox, jobs, task_runs, timers},
+    entity::{executions, task_runs, timers},
     error::Result,
     rows::{self, number, parse, parse_id},
 };
@@ -32,17 +32,6 @@ pub struct StoredRun {
     pub next_log: i64,
     /// Why it was taken out of the sweeps.
     pub parked: Option<String>,
-}
-
-/// What waits in the inbox.
-#[derive(Debug, Clone, Default)]
-pub struct Inbox {
-    /// Oldest first.
-    pub rows: Vec<InboxRow>,
-    /// Rows that this version does not understand, with the reason: their executions are parked.
-    pub unknown: Vec<(InboxKey, String)>,
-    /// Number of the last row, for the next page.
-    pub last: Option<i64>,
 }
 
 impl Store {
@@ -180,68 +169,9 @@ impl Store {
             .await?;
         Ok(at.map(Timestamp::from_micros))
     }
-
-    /// All jobs of these shards that somebody holds or should hold, in order of their deadlines.
-    pub async fn jobs(&self, shards: &[u16]) -> Result<Vec<JobRow>> {
-        self.find_jobs(shards, None, None).await
-    }
-
-    /// Jobs of these shards whose deadline has passed, earliest first.
-    pub async fn expired_jobs(&self, shards: &[u16], now: Timestamp, limit: u64) -> Result<Vec<JobRow>> {
-        self.find_jobs(shards, Some(now), Some(limit)).await
-    }
-
-    async fn find_jobs(&self, shards: &[u16], until: Option<Timestamp>, limit: Option<u64>) -> Result<Vec<JobRow>> {
-        let mut query = jobs::Entity::find()
-            .filter(jobs::Column::Shard.is_in(shards.iter().map(|shard| *shard as i16)))
-            .order_by_asc(jobs::Column::Deadline)
-            .limit(limit);
-        if let Some(until) = until {
-            query = query.filter(jobs::Column::Deadline.lte(until.as_micros()));
-        }
-        let row = |row: jobs::Model| {
-            Ok(JobRow {
-                shard: number("job", row.shard)?,
-                tenant: Tenant::trusted(&row.tenant),
-                execution: parse_id("job", &row.execution)?,
-                task_run: parse_id("job", &row.task_run)?,
-                dispatch: number("job", row.dispatch)?,
-                worker_group: row.worker_group,
-                deadline: Timestamp::from_micros(row.deadline),
-                losses: number("job", row.losses)?,
-            })
-        };
-        query.all(self.read()).await?.into_iter().map(row).collect()
-    }
-
-    /// What waits for these shards, oldest first. A sweep looks from the beginning; `after` only leads over rows whose
-    /// executions are in a batch just now.
-    pub async fn inbox(&self, shards: &[u16], after: Option<i64>, limit: u64) -> Result<Inbox> {
-        let mut query = inbox::Entity::find()
-            .filter(inbox::Column::Shard.is_in(shards.iter().map(|shard| *shard as i16)))
-            .order_by_asc(inbox::Column::Seq)
-            .limit(limit);
-        if let Some(after) = after {
-            query = query.filter(inbox::Column::Seq.gt(after));
-        }
-        let mut found = Inbox::default();
-        for row in query.all(self.read()).await? {
-            found.last = Some(row.seq);
-            let tenant = Tenant::trusted(&row.tenant);
-            let (id, execution) = (parse_id("inbox row", &row.id)?, parse_id("inbox row", &row.execution)?);
-            let message = rows::check_format("inbox row", row.format).and_then(|()| parse("inbox row", &row.message));
-            match message {
-                Ok(message) => {
-                    found.rows.push(InboxRow { id, shard: number("inbox row", row.shard)?, tenant, execution, message })
-                }
-                Err(error) => found.unknown.push((InboxKey { tenant, id, execution }, error.to_string())),
-            }
-        }
-        Ok(found)
-    }
 }
 
-fn any_of(keys: &[(Tenant, Id)], tenant: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
+pub(crate) fn any_of(keys: &[(Tenant, Id)], tenant: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
     keys.iter().fold(Condition::any(), |any, (name, key)| {
         any.add(Condition::all().add(tenant.eq(name.as_str())).add(id.eq(key.as_bytes().to_vec())))
     })

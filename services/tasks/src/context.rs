@@ -1,15 +1,20 @@
 //! What a task sees of the attempt that it is.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use chrono::Utc;
 use serde_json::Value;
-use windhover_expression::{Environment, SharedVariables};
-use windhover_flow::{Flow, Properties, PropertyError, Task, TaskKind};
+use windhover_engine::Directory;
+use windhover_expression::{Environment, ExpressionError, SharedVariables, Variables};
+use windhover_flow::{Flow, Properties, PropertyError, Task, TaskKind, Text};
 use windhover_types::{Id, JsonMap, Level, Tenant, Timestamp};
 
 use crate::{
     MAX_RENDERINGS, TaskError, TaskLog, TaskServices,
+    directory::{Folder, Shared},
     services::{Loaded, RenderServices},
 };
 
@@ -26,6 +31,8 @@ pub struct Attempt {
     pub variables: JsonMap,
     /// `trigger.state`, if a Flow trigger started the execution.
     pub trigger_state: Option<String>,
+    /// The directory of the WorkingDirectory around the task.
+    pub directory: Option<Directory>,
     /// Seed of what is random in its templates.
     pub seed: u64,
 }
@@ -36,19 +43,28 @@ pub struct TaskContext {
     pub flow: Arc<Flow>,
     pub task: Arc<Task>,
     pub execution: Id,
+    pub task_run: Id,
     pub attempt: u32,
     pub trigger_state: Option<String>,
     pub services: Arc<TaskServices>,
     log: Arc<TaskLog>,
     variables: SharedVariables,
     seed: u64,
+    /// How many names were drawn.
+    names: AtomicU64,
+    /// The folder that the task works in, once it has asked for one.
+    folder: OnceLock<Folder>,
+    /// The WorkingDirectory around the task.
+    shared: Option<Shared>,
     loaded: tokio::sync::Mutex<Loaded>,
 }
 
 impl TaskContext {
     pub fn new(attempt: Attempt, services: Arc<TaskServices>) -> Self {
-        let Attempt { tenant, flow, task, execution, task_run, attempt, variables, trigger_state, seed } = attempt;
+        let Attempt { tenant, flow, task, execution, task_run, attempt, variables, trigger_state, directory, seed } =
+            attempt;
         let log = TaskLog::new(&task.id, task_run, attempt, task.log_level);
+        let directory = directory.and_then(|directory| Shared::of(&flow, directory));
         let mut shared = SharedVariables::default();
         for (name, value) in variables {
             shared.set_json(name, Arc::new(value));
@@ -58,12 +74,16 @@ impl TaskContext {
             flow,
             task,
             execution,
+            task_run,
             attempt,
             trigger_state,
             services,
             log: Arc::new(log),
             variables: shared,
             seed,
+            names: AtomicU64::new(0),
+            folder: OnceLock::new(),
+            shared: directory,
             loaded: tokio::sync::Mutex::default(),
         }
     }
@@ -87,27 +107,93 @@ impl TaskContext {
         &self,
         render: impl Fn(&Properties, &Environment<'_>) -> Result<T, PropertyError>,
     ) -> Result<T, PropertyError> {
+        self.with_services(
+            &self.variables,
+            |environment| render(self.properties(), environment),
+            |error| error.needs().is_some(),
+        )
+        .await
+    }
+
+    /// Evaluates a template over other variables than the task's.
+    pub(crate) async fn evaluate(&self, template: &Text, variables: JsonMap) -> Result<String, ExpressionError> {
+        self.with_services(
+            &variables,
+            |environment| template.render(environment),
+            |error| matches!(error, ExpressionError::Needs(_)),
+        )
+        .await
+    }
+
+    /// Evaluates a template of the implementation's own over the task's variables.
+    pub(crate) async fn expression(&self, template: &Text) -> Result<String, ExpressionError> {
+        self.with_services(
+            &self.variables,
+            |environment| template.render(environment),
+            |error| matches!(error, ExpressionError::Needs(_)),
+        )
+        .await
+    }
+
+    /// Renders again whenever something had to be looked up first.
+    async fn with_services<T, E>(
+        &self,
+        variables: &(dyn Variables + Sync),
+        render: impl Fn(&Environment<'_>) -> Result<T, E>,
+        needs: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
         let now = Utc::now();
         let mut loaded = self.loaded.lock().await;
         let mut renderings = 0;
         loop {
             renderings += 1;
-            let env = &self.services.env;
-            let services = RenderServices::new(self.namespace(), &loaded, &self.log, env, now, self.seed);
-            let outcome = {
-                let environment = Environment::new(&self.variables, &services)
+            let (outcome, missing) = {
+                let env = &self.services.env;
+                let services = RenderServices::new(self.namespace(), &loaded, &self.log, env, now, self.seed);
+                let environment = Environment::new(variables, &services)
                     .with_cache(&env.templates)
                     .with_limits(env.expression_limits)
                     .with_recursive(env.recursive_rendering);
-                render(self.properties(), &environment)
+                let outcome = render(&environment);
+                (outcome, services.into_missing())
             };
-            let missing = services.into_missing();
             match &outcome {
-                Err(error) if error.needs().is_some() && !missing.is_empty() && renderings < MAX_RENDERINGS => {}
+                Err(error) if needs(error) && !missing.is_empty() && renderings < MAX_RENDERINGS => {}
                 _ => return outcome,
             }
             self.services.load(self, missing, &mut loaded).await;
         }
+    }
+
+    /// The folder that the task works in; it goes with the attempt.
+    pub(crate) fn folder(&self) -> Result<&Folder, TaskError> {
+        if let Some(folder) = self.folder.get() {
+            return Ok(folder);
+        }
+        let made = Folder::new()?;
+        Ok(self.folder.get_or_init(|| made))
+    }
+
+    /// Brings the folder of the WorkingDirectory around the task.
+    pub(crate) async fn enter_directory(&self) -> Result<(), TaskError> {
+        if let Some(shared) = &self.shared {
+            let opened = shared.open(self).await?;
+            self.folder.get_or_init(|| opened);
+        }
+        Ok(())
+    }
+
+    /// Keeps it for the next task; answers the outputs of the WorkingDirectory as they are now.
+    pub(crate) async fn leave_directory(&self) -> Result<Option<Value>, TaskError> {
+        match (&self.shared, self.folder.get()) {
+            (Some(shared), Some(folder)) => shared.close(self, folder).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// A name that no other file of the task run has: attempts have different seeds.
+    pub(crate) fn unique_name(&self) -> String {
+        format!("{:016x}{:04x}", self.seed, self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The property as text; absent is `None`.
@@ -127,6 +213,16 @@ impl TaskContext {
 
     pub async fn bool(&self, name: &str) -> Result<Option<bool>, TaskError> {
         Ok(self.render(|properties, environment| properties.bool(name, environment)).await?)
+    }
+
+    /// A root of the task's expressions as JSON; `None`: there is none of that name.
+    pub(crate) fn variable(&self, name: &str) -> Result<Option<Value>, TaskError> {
+        let failed = |reason: String| TaskError::failed(format!("the variable `{name}`: {reason}"));
+        match self.variables.root(name) {
+            Ok(Some(value)) => value.to_json().map(Some).map_err(|error| failed(error.to_string())),
+            Ok(None) => Ok(None),
+            Err(_) => Err(failed("it cannot be read here".to_owned())),
+        }
     }
 
     /// Writes a line; secrets that the attempt has seen are taken out.

@@ -6,13 +6,21 @@
 //! Not here: leases, timeouts, kills (the worker), retries and states of task runs (the engine).
 
 mod context;
+mod directory;
+mod fetch;
+pub mod files;
+mod for_each_item;
 mod http;
 mod inline;
+pub mod kv;
 mod log;
+mod namespace;
 mod notify;
 mod outcome;
 mod services;
 mod sources;
+mod state;
+mod storage;
 mod table;
 
 pub use context::{Attempt, TaskContext};
@@ -20,5 +28,5 @@ pub use inline::InlineTaskTable;
 pub use log::TaskLog;
 pub use outcome::{Metric, TaskError, TaskOutcome};
 pub use services::{MAX_RENDERINGS, TaskServices};
-pub use sources::{ExecutionSource, SecretSource};
-pub use table::{Task, task_of};
+pub use sources::{ExecutionSource, KeyValueSource, KvFound, KvKind, KvWrite, SecretSource};
+pub use table::{Task, run, task_of};

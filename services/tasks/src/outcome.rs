@@ -32,15 +32,23 @@ pub struct TaskOutcome {
     pub error: Option<String>,
     pub outputs: Option<Value>,
     pub metrics: Vec<Metric>,
+    /// The outputs of the WorkingDirectory around the task, as they are now.
+    pub directory_outputs: Option<Value>,
 }
 
 impl TaskOutcome {
     pub fn success(outputs: Option<Value>) -> Self {
-        Self { state: State::Success, error: None, outputs, metrics: Vec::new() }
+        Self { state: State::Success, error: None, outputs, metrics: Vec::new(), directory_outputs: None }
     }
 
     pub fn failed(error: impl Into<String>) -> Self {
-        Self { state: State::Failed, error: Some(error.into()), outputs: None, metrics: Vec::new() }
+        Self {
+            state: State::Failed,
+            error: Some(error.into()),
+            outputs: None,
+            metrics: Vec::new(),
+            directory_outputs: None,
+        }
     }
 
     /// Records a metric; one of the same kind, name and tags is added to (operations reference 1.5).

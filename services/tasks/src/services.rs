@@ -10,11 +10,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use windhover_engine::{Env, LogLine};
-use windhover_expression::{Interrupt, SecretRequest, SeededRandom, Services, Value, Zone};
+use windhover_expression::{
+    FileAnswer, FileInfo, FileRef, Interrupt, KvAnswer, KvRequest, SecretRequest, SeededRandom, Services, Value, Zone,
+};
 use windhover_outbound::Client;
+use windhover_storage::Files;
 use windhover_types::Secret;
 
-use crate::{ExecutionSource, SecretSource, TaskContext, TaskLog};
+use crate::{ExecutionSource, KeyValueSource, SecretSource, TaskContext, TaskLog, files, kv};
 
 /// How often the properties of one attempt are rendered at most: each time something more was loaded.
 pub const MAX_RENDERINGS: usize = 64;
@@ -30,6 +33,9 @@ pub struct TaskServices {
     pub http: Client,
     pub secrets: Arc<dyn SecretSource>,
     pub executions: Arc<dyn ExecutionSource>,
+    pub kv: Arc<dyn KeyValueSource>,
+    /// Internal storage.
+    pub files: Files,
     /// `kestra.url`: base of the links to executions.
     pub url: Option<String>,
     /// Bounds of expressions, time zone, templates that are only known when they are rendered; as for the engine.
@@ -49,6 +55,9 @@ pub(crate) struct SecretName {
 pub(crate) struct Loaded {
     secrets: HashMap<SecretName, Result<Option<Secret>, String>>,
     error_logs: Option<Result<Vec<Value>, String>>,
+    kv: HashMap<KvRequest, Result<KvAnswer, String>>,
+    texts: HashMap<FileRef, Result<FileAnswer<String>, String>>,
+    infos: HashMap<FileRef, Result<FileAnswer<FileInfo>, String>>,
 }
 
 /// What a rendering asked for and did not find among what is loaded.
@@ -56,11 +65,35 @@ pub(crate) struct Loaded {
 pub(crate) struct Missing {
     secrets: HashSet<SecretName>,
     error_logs: bool,
+    kv: HashSet<KvRequest>,
+    texts: HashSet<FileRef>,
+    infos: HashSet<FileRef>,
 }
 
 impl Missing {
     pub(crate) fn is_empty(&self) -> bool {
-        self.secrets.is_empty() && !self.error_logs
+        self.secrets.is_empty()
+            && !self.error_logs
+            && self.kv.is_empty()
+            && self.texts.is_empty()
+            && self.infos.is_empty()
+    }
+}
+
+/// What was loaded under this key; else it is noted as missing.
+fn loaded<K: Clone + Eq + std::hash::Hash, V: Clone>(
+    known: &HashMap<K, Result<V, String>>,
+    missing: &mut HashSet<K>,
+    key: &K,
+    what: &str,
+) -> Result<V, Interrupt> {
+    match known.get(key) {
+        Some(Ok(found)) => Ok(found.clone()),
+        Some(Err(reason)) => Err(Interrupt::Failed(reason.clone())),
+        None => {
+            missing.insert(key.clone());
+            Err(Interrupt::Needs(what.to_owned()))
+        }
     }
 }
 
@@ -136,6 +169,18 @@ impl Services for RenderServices<'_> {
         }
     }
 
+    fn kv(&self, request: &KvRequest) -> Result<KvAnswer, Interrupt> {
+        loaded(&self.loaded.kv, &mut self.missing.borrow_mut().kv, request, "a key")
+    }
+
+    fn read(&self, file: &FileRef) -> Result<FileAnswer<String>, Interrupt> {
+        loaded(&self.loaded.texts, &mut self.missing.borrow_mut().texts, file, "a file")
+    }
+
+    fn file_info(&self, file: &FileRef, _function: &str) -> Result<FileAnswer<FileInfo>, Interrupt> {
+        loaded(&self.loaded.infos, &mut self.missing.borrow_mut().infos, file, "a file's size")
+    }
+
     fn mask(&self, text: &str) {
         self.log.add_secret(text);
     }
@@ -163,6 +208,18 @@ impl TaskServices {
         if missing.error_logs {
             let lines = self.executions.error_logs(&task.tenant, task.execution, MAX_ERROR_LOGS, ERROR_LOGS_WAIT).await;
             into.error_logs = Some(lines.map(|lines| lines.iter().map(|line| entry(task, line)).collect()));
+        }
+        for request in missing.kv {
+            let answer = kv::look_up(self.kv.as_ref(), &task.tenant, &request).await;
+            into.kv.insert(request, answer);
+        }
+        for file in missing.texts {
+            let answer = files::read(&self.files, &task.tenant, &file).await;
+            into.texts.insert(file, answer);
+        }
+        for file in missing.infos {
+            let answer = files::info(&self.files, &task.tenant, &file).await;
+            into.infos.insert(file, answer);
         }
     }
 }

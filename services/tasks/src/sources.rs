@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use windhover_engine::{Execution, LogLine, TaskRun};
-use windhover_types::{Id, Secret, State, Tenant};
+use windhover_types::{Id, Level, Secret, State, Tenant};
 
 /// Secrets of a tenant.
 #[async_trait]
@@ -46,8 +47,99 @@ pub trait ExecutionSource: Send + Sync + 'static {
         Err("The logs of executions cannot be read here".to_owned())
     }
 
+    /// Lines of these tasks (empty: of all) from this level on, in the order in which they were written, after that
+    /// position (`None`: from the first), at most `limit`, each with its position.
+    ///
+    /// # Errors
+    /// Why they could not be looked up; by default, that this source has no logs.
+    async fn log_lines(
+        &self,
+        _tenant: &Tenant,
+        _id: Id,
+        _task_ids: &[String],
+        _min_level: Level,
+        _after: Option<i64>,
+        _limit: u64,
+    ) -> Result<Vec<(i64, LogLine)>, String> {
+        Err("The logs of executions cannot be read here".to_owned())
+    }
+
     /// Waits until the execution may have changed, at most this long. May return early.
     async fn changed(&self, _tenant: &Tenant, _id: Id, at_most: Duration) {
         tokio::time::sleep(at_most).await;
     }
+}
+
+/// An entry of a key-value store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KvFound {
+    Value {
+        value: Value,
+        kind: KvKind,
+    },
+    Absent,
+    /// It is there, and its time is over.
+    Expired,
+}
+
+/// What a value is, beyond its JSON (flow model reference 8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvKind {
+    String,
+    Number,
+    Boolean,
+    DateTime,
+    Date,
+    Duration,
+    Json,
+}
+
+impl KvKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "STRING",
+            Self::Number => "NUMBER",
+            Self::Boolean => "BOOLEAN",
+            Self::DateTime => "DATETIME",
+            Self::Date => "DATE",
+            Self::Duration => "DURATION",
+            Self::Json => "JSON",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::String, Self::Number, Self::Boolean, Self::DateTime, Self::Date, Self::Duration, Self::Json]
+            .into_iter()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(text.trim()))
+    }
+}
+
+/// What is to be stored under a key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KvWrite {
+    pub value: Value,
+    pub kind: KvKind,
+    pub description: Option<String>,
+    /// How long it is good; `None`: for ever, also when the one before was not.
+    pub ttl: Option<Duration>,
+    /// `false`: an entry that is there and good is left alone.
+    pub overwrite: bool,
+}
+
+/// Key-value stores of a tenant's namespaces. Errors say why something could not be done, without any value.
+#[async_trait]
+pub trait KeyValueSource: Send + Sync + 'static {
+    async fn get(&self, tenant: &Tenant, namespace: &str, key: &str) -> Result<KvFound, String>;
+
+    /// `false`: nothing was stored, since the key exists and `overwrite` is false.
+    async fn put(&self, tenant: &Tenant, namespace: &str, key: &str, write: KvWrite) -> Result<bool, String>;
+
+    /// Whether there was one that had not expired.
+    async fn delete(&self, tenant: &Tenant, namespace: &str, key: &str) -> Result<bool, String>;
+
+    /// Keys that begin with `prefix` and have not expired, in order.
+    async fn keys(&self, tenant: &Tenant, namespace: &str, prefix: &str) -> Result<Vec<String>, String>;
+
+    /// Whether a flow or a key is in the namespace.
+    async fn namespace_exists(&self, tenant: &Tenant, namespace: &str) -> Result<bool, String>;
 }

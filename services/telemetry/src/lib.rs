@@ -11,5 +11,5 @@ mod metrics;
 
 pub use metrics::{
     Counter, ExecutionMetrics, Gauge, Metrics, MetricsConfig, Registry, Running, Sample, SampleValue, TaskMetrics,
-    Timer, WorkerMetrics,
+    Timer, WorkerMetrics, names,
 };

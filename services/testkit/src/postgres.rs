@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use crate::{free_port, wait_until};
+use crate::{free_port, signal::send, wait_until};
 
 /// How a server is started.
 #[derive(Debug, Clone)]
@@ -250,14 +250,6 @@ rm -rf "$1""#;
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     command.spawn().context("cannot start /bin/sh")
-}
-
-fn send(signal: &str, pid: u32) -> anyhow::Result<()> {
-    let status = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().context("cannot run kill")?;
-    if !status.success() {
-        bail!("kill -s {signal} {pid} failed");
-    }
-    Ok(())
 }
 
 /// The folder of the server's programs: the one that PATH leads to, else the newest of Debian's.

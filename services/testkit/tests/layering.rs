@@ -47,6 +47,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("windhover-shipper", Layer::Service),
     ("windhover", Layer::Binary),
     ("windhover-testkit", Layer::TestOnly),
+    ("windhover-faults", Layer::TestOnly),
     ("windhover-conformance", Layer::TestOnly),
     ("windhover-loadtest", Layer::TestOnly),
 ];
@@ -87,6 +88,9 @@ const OUTSIDE: &[&str] = &[
 const NEIGHBOURS: &[(&str, &str)] = &[
     // The gateway hands what it accepts to the executor of its process.
     ("windhover-gateway", "windhover-executor"),
+    // A scheduler reads flows and renders templates as the executor does; the gateway changes triggers by its rules.
+    ("windhover-scheduler", "windhover-executor"),
+    ("windhover-gateway", "windhover-scheduler"),
     // Tasks call out through the one HTTP client.
     ("windhover-tasks", "windhover-outbound"),
 ];

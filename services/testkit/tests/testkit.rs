@@ -6,7 +6,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use windhover_testkit::{Answer, Postgres, PostgresOptions, Receiver, wait_until};
+use windhover_testkit::{
+    Answer, Cluster, ClusterOptions, Postgres, PostgresOptions, Proxy, Receiver, Role, Traffic, wait_until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,5 +62,77 @@ async fn a_server_leaves_nothing_behind() -> anyhow::Result<()> {
     drop(server);
     assert!(!Path::new(&folder).exists());
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    Ok(())
+}
+
+/// A server that sends back what it gets.
+async fn echo() -> anyhow::Result<String> {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?.to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            });
+        }
+    });
+    Ok(address)
+}
+
+async fn says(stream: &mut TcpStream, word: &[u8; 4]) -> anyhow::Result<bool> {
+    stream.write_all(word).await?;
+    hears(stream, word).await
+}
+
+async fn hears(stream: &mut TcpStream, word: &[u8; 4]) -> anyhow::Result<bool> {
+    let mut back = [0; 4];
+    stream.read_exact(&mut back).await?;
+    Ok(back == *word)
+}
+
+#[tokio::test]
+async fn a_proxy_delays_silences_cuts_and_refuses() -> anyhow::Result<()> {
+    let target = echo().await?;
+    let (proxy, url) = Proxy::before(&format!("redis://:word@{target}/0?x=1")).await?;
+    assert_eq!(url, format!("redis://:word@{}/0?x=1", proxy.address()));
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    assert!(says(&mut stream, b"open").await?);
+
+    proxy.set(Traffic::Delayed(Duration::from_millis(40)));
+    let before = std::time::Instant::now();
+    assert!(says(&mut stream, b"late").await?);
+    assert!(before.elapsed() >= Duration::from_millis(80), "there and back: {:?}", before.elapsed());
+
+    proxy.set(Traffic::Silent);
+    stream.write_all(b"hush").await?;
+    let mut other = TcpStream::connect(proxy.address()).await?;
+    other.write_all(b"also").await?;
+    let heard = tokio::time::timeout(Duration::from_millis(50), hears(&mut stream, b"hush")).await;
+    assert!(heard.is_err(), "nothing may arrive while it is silent");
+    proxy.set(Traffic::Passes);
+    assert!(hears(&mut stream, b"hush").await? && hears(&mut other, b"also").await?);
+
+    proxy.cut();
+    assert!(says(&mut stream, b"gone").await.is_err());
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    assert!(says(&mut stream, b"back").await?);
+    proxy.set(Traffic::Refused);
+    assert!(says(&mut stream, b"gone").await.is_err());
+    let refused = async { says(&mut TcpStream::connect(proxy.address()).await?, b"none").await };
+    assert!(refused.await.is_err());
+    wait_until("all connections to be closed", PATIENCE, || async { (proxy.connections() == 0).then_some(()) }).await
+}
+
+#[tokio::test]
+async fn a_process_that_ends_at_once_is_told_with_its_log() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("program");
+    std::fs::write(&program, "#!/bin/sh\necho \"called with $2\"\nexit 3\n")?;
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let options = ClusterOptions::new(&program, "postgres://nobody@127.0.0.1:1/none");
+    let error = Cluster::start(options, &[Role::Worker]).await.err().expect("it cannot have become ready");
+    let text = format!("{error:#}");
+    assert!(text.contains("worker-1") && text.contains('3') && text.contains("called with worker"), "{text}");
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Windhover's own keys stand in one table; an unknown key below `windhover.` is refused. Keys of a Kestra file that
 //! mean something here are read; the others are named once in the log.
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::{collections::BTreeMap, env, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_yaml::Value;
@@ -14,6 +14,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     (
         "windhover.bootstrap-token",
         "first credential: a platform administrator for as long as it is set (at least 32 characters)",
+    ),
+    (
+        "windhover.clock.offset",
+        "by how much this process's clock is off (PT1M, -PT1M), to see what wrong clocks do (default PT0S)",
     ),
     ("windhover.data-dir", "folder for what one process keeps: the database of `local`, the generated master key"),
     ("windhover.database.max-connections", "connections to Postgres that one process opens at most (default 16)"),
@@ -31,17 +35,90 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "tasks may call private, loopback and link-local addresses (default: only in `local`)",
     ),
     ("windhover.port", "port of gRPC, gRPC-web and webhooks (default 8080)"),
+    (
+        "windhover.queue.window",
+        "jobs of one tenant and worker group that are in the queue at the same time (default 1000)",
+    ),
+    ("windhover.redis.ca-file", "certificates (PEM) that a Redis over TLS is checked with (default: the system's)"),
+    ("windhover.redis.prefix", "what the names of all keys in Redis begin with (default windhover)"),
+    (
+        "windhover.redis.url",
+        "redis://user:password@host:6379, rediss:// for TLS; the nodes of a Redis cluster with commas between them",
+    ),
+    (
+        "windhover.server.liveness.enabled",
+        "whether services that are silent are taken for lost (default true); also kestra.server.liveness.enabled",
+    ),
+    (
+        "windhover.server.liveness.heartbeat-interval",
+        "how often a service says that it is there (default 3s); also kestra.server.liveness.heartbeatInterval",
+    ),
+    (
+        "windhover.server.liveness.initial-delay",
+        "how old a service is before it is checked (default 45s); also kestra.server.liveness.initialDelay",
+    ),
+    (
+        "windhover.server.liveness.interval",
+        "how often services are checked (default 5s); also kestra.server.liveness.interval",
+    ),
+    (
+        "windhover.server.liveness.timeout",
+        "silence after which a service counts as lost (default 45s); also kestra.server.liveness.timeout",
+    ),
+    (
+        "windhover.server.termination-grace-period",
+        "how long a stopping server waits for running tasks (default 5m); also kestra.server.terminationGracePeriod",
+    ),
     ("windhover.shards", "number of shards of a new installation (default 64)"),
+    (
+        "windhover.storage.bucket",
+        "S3 bucket of internal storage, instead of a folder; also kestra.storage.s3.bucket or kestra.storage.minio.bucket",
+    ),
+    ("windhover.storage.endpoint", "where the bucket is, other than Amazon's (http://minio:9000)"),
+    (
+        "windhover.storage.folder",
+        "folder of internal storage, the same for all processes (default: `storage` in the data folder); also kestra.storage.local.basePath",
+    ),
+    (
+        "windhover.storage.key-id",
+        "access key of the bucket (default: the environment's AWS_... variables, or the machine's role)",
+    ),
+    ("windhover.storage.prefix", "what the names of all files in the bucket begin with"),
+    ("windhover.storage.region", "region of the bucket (default us-east-1)"),
+    ("windhover.storage.secret-key", "secret of the access key of the bucket"),
+    ("windhover.worker.group", "worker group whose tasks this process runs (default: those that name none)"),
     ("windhover.worker.slots", "tasks that run at the same time in one process"),
 ];
 
-/// Keys of a Kestra file that are read.
+/// Keys of a Kestra file that are read, in kebab case; camel case is the same key.
 const KESTRA_KEYS: &[&str] = &[
     "endpoints.all.port",
-    "kestra.metrics.prefix",
-    "kestra.url",
     "kestra.environment.name",
+    "kestra.metrics.prefix",
+    "kestra.plugins.configurations",
+    "kestra.server.liveness.enabled",
+    "kestra.server.liveness.heartbeat-interval",
+    "kestra.server.liveness.initial-delay",
+    "kestra.server.liveness.interval",
+    "kestra.server.liveness.timeout",
+    "kestra.server.termination-grace-period",
+    "kestra.server.worker-task-restart-strategy",
+    "kestra.storage.local.base-path",
+    "kestra.storage.minio.access-key",
+    "kestra.storage.minio.bucket",
+    "kestra.storage.minio.endpoint",
+    "kestra.storage.minio.port",
+    "kestra.storage.minio.secret-key",
+    "kestra.storage.minio.secure",
+    "kestra.storage.s3.access-key",
+    "kestra.storage.s3.bucket",
+    "kestra.storage.s3.endpoint",
+    "kestra.storage.s3.region",
+    "kestra.storage.s3.secret-key",
+    "kestra.storage.type",
+    "kestra.url",
     "kestra.variables.env-vars-prefix",
+    "kestra.worker.group",
 ];
 /// Keys of a Kestra file below which everything is read.
 const KESTRA_TREES: &[&str] = &["kestra.variables.globals.", "logger.levels."];
@@ -98,9 +175,12 @@ impl Settings {
     }
 
     fn add(&mut self, name: String, value: Value) -> Result<()> {
-        let known = KEYS.iter().any(|(key, _)| *key == name) || KESTRA_KEYS.contains(&name.as_str());
-        if known || KESTRA_TREES.iter().any(|tree| name.starts_with(tree)) {
+        let known = KEYS.iter().any(|(key, _)| *key == name) || KESTRA_TREES.iter().any(|tree| name.starts_with(tree));
+        let kebab = kebab_case(&name);
+        if known {
             self.values.insert(name, value);
+        } else if KESTRA_KEYS.contains(&kebab.as_str()) {
+            self.values.insert(kebab, value);
         } else if name.starts_with("windhover.") {
             bail!("unknown setting `{name}`; {}", nearest(&name));
         } else {
@@ -157,6 +237,55 @@ impl Settings {
             .transpose()
     }
 
+    /// `30s`, `5m`, `25ms`, `PT1M30S`; a plain number is seconds. `key` is one of `windhover.server.`, and what is not
+    /// said there may be said below `kestra.server.`.
+    pub(crate) fn server_duration(&self, key: &str) -> Result<Option<Duration>> {
+        let Some((key, text)) = self.server_text(key) else { return Ok(None) };
+        match duration(text.trim()) {
+            Some(duration) => Ok(Some(duration)),
+            None => bail!("the setting `{key}` is a duration such as 45s, 5m or PT1M30S, not `{text}`"),
+        }
+    }
+
+    /// The same for a switch.
+    pub(crate) fn server_switch(&self, key: &str) -> Result<Option<bool>> {
+        match self.server_text(key) {
+            Some((key, _)) => self.switch(&key),
+            None => Ok(None),
+        }
+    }
+
+    /// The value of `windhover.server.KEY`, else of `kestra.server.KEY`, with the key that has it.
+    pub(crate) fn server_text(&self, key: &str) -> Option<(String, String)> {
+        ["windhover.server.", "kestra.server."].iter().find_map(|tree| {
+            let name = format!("{tree}{key}");
+            let text = self.text(&name)?;
+            Some((name, text))
+        })
+    }
+
+    /// `windhover.clock.offset` in microseconds.
+    pub(crate) fn clock_offset(&self) -> Result<i64> {
+        const KEY: &str = "windhover.clock.offset";
+        let Some(text) = self.text(KEY) else { return Ok(0) };
+        let (sign, amount) = match text.trim().strip_prefix('-') {
+            Some(amount) => (-1, amount),
+            None => (1, text.trim()),
+        };
+        match duration(amount).and_then(|amount| i64::try_from(amount.as_micros()).ok()) {
+            Some(micros) => Ok(sign * micros),
+            None => bail!("the setting `{KEY}` is a duration such as PT1M or -PT1M, not `{text}`"),
+        }
+    }
+
+    /// A value that `kestra.plugins.configurations` gives to the types whose names end so.
+    pub(crate) fn plugin_value(&self, type_ends: &str, value: &str) -> Option<String> {
+        let Some(Value::Sequence(plugins)) = self.values.get("kestra.plugins.configurations") else { return None };
+        let of_type =
+            |plugin: &&Value| plugin.get("type").and_then(Value::as_str).is_some_and(|name| name.ends_with(type_ends));
+        plugins.iter().filter(of_type).find_map(|plugin| Some(plugin.get("values")?.get(value)?.as_str()?.to_owned()))
+    }
+
     /// Everything below a key, as JSON.
     pub(crate) fn tree(&self, prefix: &str) -> Result<JsonMap> {
         let mut root = JsonMap::new();
@@ -198,6 +327,34 @@ impl Settings {
     }
 }
 
+/// `server.terminationGracePeriod` as `server.termination-grace-period`.
+fn kebab_case(name: &str) -> String {
+    let mut kebab = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            kebab.push('-');
+        }
+        kebab.push(c.to_ascii_lowercase());
+    }
+    kebab
+}
+
+/// Durations of settings (operations reference, conventions).
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let Ok(number) = text[..digits].parse::<u64>() else {
+        return windhover_flow::parse_duration(text).ok();
+    };
+    match &text[digits..] {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3_600).map(Duration::from_secs),
+        "d" => number.checked_mul(86_400).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
 fn environment_name(key: &str) -> String {
     key.replace(['.', '-'], "_").to_uppercase()
 }
@@ -236,6 +393,25 @@ mod tests {
             serde_json::Value::Object(settings.tree("kestra.variables.globals.")?),
             serde_json::json!({"a": {"b": 1}})
         );
+        Ok(())
+    }
+
+    #[test]
+    fn both_spellings_of_kestra_say_the_same_and_our_own_wins() -> Result<()> {
+        for text in [
+            "kestra: {server: {terminationGracePeriod: 90s, liveness: {heartbeatInterval: PT2S}}}",
+            "kestra: {server: {termination-grace-period: PT1M30S, liveness: {heartbeat-interval: 2000ms}}}",
+            "kestra: {server: {terminationGracePeriod: 5m}}\nwindhover: {server: {termination-grace-period: 90, liveness: {heartbeat-interval: 2s}}}",
+        ] {
+            let settings = from_yaml(text)?;
+            assert_eq!(settings.server_duration("termination-grace-period")?, Some(Duration::from_secs(90)), "{text}");
+            let heartbeat = settings.server_duration("liveness.heartbeat-interval")?;
+            assert_eq!(heartbeat, Some(Duration::from_secs(2)), "{text}");
+            assert!(settings.ignored.is_empty(), "{text}");
+        }
+        let wrong = from_yaml("kestra: {server: {liveness: {timeout: soon}}}")?;
+        let error = wrong.server_duration("liveness.timeout").unwrap_err().to_string();
+        assert!(error.contains("kestra.server.liveness.timeout") && error.contains("soon"), "{error}");
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 
 use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use chrono::Utc;
 use futures::FutureExt;
 use tokio::sync::watch;
 use tracing::error;
@@ -44,7 +43,7 @@ pub(crate) async fn run(
     signal: watch::Receiver<Signal>,
 ) -> bool {
     let LeasedJob { job, kill } = leased;
-    let started_at = now();
+    let started_at = config.now();
     let reporter = Reporter::new(parts.sink.clone(), &config.name, &job);
     let result = if kill {
         JobResult { state: State::Killed, ..unfinished(config, started_at) }
@@ -85,6 +84,7 @@ fn prepare(parts: &WorkerParts, job: &QueuedJob) -> Result<(&'static dyn Task, T
         attempt: job.job.attempt,
         variables: job.job.variables.clone(),
         trigger_state: job.trigger_state.clone(),
+        directory: job.job.directory.clone(),
         seed: rand::random(),
     };
     Ok((implementation, TaskContext::new(attempt, parts.tasks.clone())))
@@ -127,7 +127,7 @@ async fn execute(
         }
     };
     drop(running);
-    let ended_at = now().max(started_at);
+    let ended_at = config.now().max(started_at);
     metrics.ended(ended_at.since(started_at));
     match &ended {
         Ended::TimedOut(_) => metrics.timed_out(job.job.attempt),
@@ -154,8 +154,8 @@ async fn perform(task: &dyn Task, context: &TaskContext) -> Ended {
         Err(error) => return Ended::Finished(Err(error)),
     };
     match timeout {
-        None => Ended::Finished(task.run(context).await),
-        Some(timeout) => match tokio::time::timeout(timeout, task.run(context)).await {
+        None => Ended::Finished(windhover_tasks::run(task, context).await),
+        Some(timeout) => match tokio::time::timeout(timeout, windhover_tasks::run(task, context)).await {
             Ok(outcome) => Ended::Finished(outcome),
             Err(_) => Ended::TimedOut(timeout),
         },
@@ -186,7 +186,7 @@ fn settle(ended: Ended) -> TaskOutcome {
         Ended::Finished(Err(error)) => TaskOutcome::failed(error.to_string()),
         Ended::TimedOut(timeout) => TaskOutcome::failed(format!("Timeout after {}", clock(timeout))),
         Ended::Panicked => TaskOutcome::failed("the task stopped because of an error inside the worker"),
-        Ended::Killed => TaskOutcome { state: State::Killed, error: None, outputs: None, metrics: Vec::new() },
+        Ended::Killed => TaskOutcome { state: State::Killed, ..TaskOutcome::success(None) },
     }
 }
 
@@ -227,7 +227,7 @@ fn result(
     started_at: Timestamp,
     ended_at: Timestamp,
 ) -> JobResult {
-    let TaskOutcome { state, error, outputs, metrics } = outcome;
+    let TaskOutcome { state, error, outputs, metrics, directory_outputs } = outcome;
     let error = error.map(|error| log.mask(&error));
     let mut logs = log.take();
     if let Some(error) = &error {
@@ -238,7 +238,17 @@ fn result(
         }
     }
     let metrics = metrics.into_iter().map(|metric| published(parts, job, log, metric, ended_at)).collect();
-    JobResult { started_at, ended_at, worker: Some(config.name.clone()), state, outputs, error, logs, metrics }
+    JobResult {
+        started_at,
+        ended_at,
+        worker: Some(config.name.clone()),
+        state,
+        outputs,
+        error,
+        directory_outputs,
+        logs,
+        metrics,
+    }
 }
 
 /// Shows a metric of the task to operators, and makes it a row of the execution.
@@ -292,6 +302,7 @@ fn unfinished(config: &WorkerConfig, at: Timestamp) -> JobResult {
         state: State::Failed,
         outputs: None,
         error: None,
+        directory_outputs: None,
         logs: Vec::new(),
         metrics: Vec::new(),
     }
@@ -305,10 +316,6 @@ async fn told_to_stop(signal: &mut watch::Receiver<Signal>) -> Signal {
 
 async fn abandoned(signal: &mut watch::Receiver<Signal>) {
     let _ = signal.wait_for(|told| *told == Signal::Abandon).await;
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_utc(Utc::now())
 }
 
 /// `HH:MM:SS.mmm` (flow model reference 4.6).

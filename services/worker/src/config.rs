@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::Utc;
 use windhover_queue::{DEFAULT_GROUP, Group, JobQueue};
 use windhover_tasks::TaskServices;
 use windhover_telemetry::Metrics;
+use windhover_types::Timestamp;
 
 use crate::ResultSink;
 
@@ -24,6 +26,8 @@ pub struct WorkerConfig {
     pub flush: Duration,
     /// Larger outputs fail the attempt (flow model reference 4.6 point 8). Default: 32 MiB.
     pub max_output_bytes: usize,
+    /// Microseconds by which its clock is set wrong, for tests of what wrong clocks do. Default: 0.
+    pub clock_offset: i64,
 }
 
 impl WorkerConfig {
@@ -37,7 +41,13 @@ impl WorkerConfig {
             quick: Duration::from_millis(500),
             flush: Duration::from_secs(1),
             max_output_bytes: 32 << 20,
+            clock_offset: 0,
         }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = Timestamp::from_utc(Utc::now());
+        Timestamp::from_micros(now.as_micros().saturating_add(self.clock_offset))
     }
 }
 

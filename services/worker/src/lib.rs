@@ -9,8 +9,10 @@ mod attempt;
 mod config;
 mod report;
 mod sink;
+mod view;
 mod worker;
 
 pub use config::{WorkerConfig, WorkerParts};
 pub use sink::{ResultSink, SinkError, WakeupSink};
+pub use view::{RunningAttempt, WorkerView};
 pub use worker::Worker;

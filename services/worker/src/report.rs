@@ -12,7 +12,9 @@ use windhover_types::Timestamp;
 use crate::ResultSink;
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
-const MAX_DELAY: Duration = Duration::from_secs(5);
+/// So many tries must have failed before it is logged.
+const TOLD: u32 = 5;
+const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// Sends reports about one attempt.
 #[derive(Clone)]
@@ -39,12 +41,17 @@ impl Reporter {
     /// Sends again until it is acknowledged.
     pub(crate) async fn send(&self, kind: ReportKind) {
         let mut delay = FIRST_DELAY;
+        let mut failed = 0_u32;
         loop {
             let report = Report { kind: kind.clone(), ..self.about.clone() };
             let Err(error) = self.sink.report(report).await else {
                 return;
             };
-            warn!(worker = %self.worker, execution = %self.about.execution, error = %error, "report was not acknowledged; will send it again");
+            failed += 1;
+            // Owners change, and connections are lost: only what keeps failing is worth a line.
+            if failed == TOLD {
+                warn!(worker = %self.worker, execution = %self.about.execution, error = %error, "a report is not acknowledged; it is sent until it is");
+            }
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(MAX_DELAY);
         }

@@ -15,6 +15,7 @@ use windhover_telemetry::WorkerMetrics;
 use crate::{
     WorkerConfig, WorkerParts,
     attempt::{self, Signal},
+    view::{RunningAttempt, WorkerView},
 };
 
 /// How long one call waits for jobs; then it asks again.
@@ -29,16 +30,22 @@ pub struct Worker {
     loops: Vec<JoinHandle<()>>,
 }
 
-struct Shared {
-    config: WorkerConfig,
+pub(crate) struct Shared {
+    pub(crate) config: WorkerConfig,
     parts: WorkerParts,
-    metrics: WorkerMetrics,
-    running: Mutex<HashMap<JobKey, watch::Sender<Signal>>>,
+    pub(crate) metrics: WorkerMetrics,
+    pub(crate) running: Mutex<HashMap<JobKey, Held>>,
     attempts: TaskTracker,
     /// No more jobs are taken.
     stopping: CancellationToken,
     /// Everything ends.
     stopped: CancellationToken,
+}
+
+/// An attempt that runs, and how it is told something.
+pub(crate) struct Held {
+    signal: watch::Sender<Signal>,
+    pub(crate) about: Arc<RunningAttempt>,
 }
 
 impl Worker {
@@ -72,6 +79,11 @@ impl Worker {
     /// Attempts that run now.
     pub fn running(&self) -> usize {
         self.shared.running.lock().len()
+    }
+
+    /// What it does, for those that show it.
+    pub fn view(&self) -> WorkerView {
+        WorkerView::new(self.shared.clone())
     }
 
     /// Takes no more jobs and waits for those that run, at most `grace`. What still runs then is stopped and its lease
@@ -112,9 +124,9 @@ impl Shared {
     fn tell(&self, keys: &[JobKey], signal: Signal) {
         let running = self.running.lock();
         for key in keys {
-            if let Some(attempt) = running.get(key) {
+            if let Some(held) = running.get(key) {
                 // What is abandoned stays so; a kill that comes late changes nothing.
-                attempt.send_if_modified(|told| {
+                held.signal.send_if_modified(|told| {
                     let changes = *told != Signal::Abandon && *told != signal;
                     if changes {
                         *told = signal;
@@ -129,7 +141,8 @@ impl Shared {
     fn start(self: &Arc<Self>, leased: LeasedJob, slot: OwnedSemaphorePermit) {
         let key = leased.job.key();
         let (sender, signal) = watch::channel(Signal::Run);
-        self.running.lock().insert(key, sender);
+        let about = Arc::new(RunningAttempt::of(&leased.job, self.config.now()));
+        self.running.lock().insert(key, Held { signal: sender, about });
         self.metrics.running.add(1.0);
         let shared = self.clone();
         self.attempts.spawn(async move {
@@ -161,6 +174,7 @@ impl Drop for Entry {
 /// Takes as many jobs as there are free slots.
 async fn lease(shared: Arc<Shared>) {
     let slots = Arc::new(Semaphore::new(shared.config.slots.max(1)));
+    let mut outage = Outage::default();
     loop {
         let first = tokio::select! {
             () = shared.stopping.cancelled() => return,
@@ -183,11 +197,14 @@ async fn lease(shared: Arc<Shared>) {
         let jobs = match taken {
             Ok(jobs) => jobs,
             Err(error) => {
-                warn!(worker = %shared.config.name, error = %error, "no jobs can be taken; will try again");
+                outage.tell(|| {
+                    warn!(worker = %shared.config.name, error = %error, "no jobs can be taken; will try again");
+                });
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
         };
+        outage.over();
         let mut first = Some(first);
         for job in jobs {
             // Only this loop takes slots, so there are at least as many as were counted.
@@ -212,6 +229,7 @@ async fn give_back(shared: &Shared, job: LeasedJob) {
 /// Prolongs the leases of what runs; the wish to kill rides on the answers.
 async fn renew(shared: Arc<Shared>) {
     let period = (shared.config.lease / 3).max(Duration::from_millis(10));
+    let mut outage = Outage::default();
     loop {
         tokio::select! {
             () = shared.stopped.cancelled() => return,
@@ -223,6 +241,7 @@ async fn renew(shared: Arc<Shared>) {
         }
         match shared.parts.queue.renew(&shared.config.name, &keys, shared.config.lease).await {
             Ok(renewals) => {
+                outage.over();
                 for (key, renewal) in keys.iter().zip(renewals) {
                     match renewal {
                         Renewal::Held { kill: false } => {}
@@ -231,10 +250,27 @@ async fn renew(shared: Arc<Shared>) {
                     }
                 }
             }
-            Err(error) => {
-                warn!(worker = %shared.config.name, error = %error, "leases cannot be renewed; will try again")
-            }
+            Err(error) => outage.tell(|| {
+                warn!(worker = %shared.config.name, error = %error, "leases cannot be renewed; will try again");
+            }),
         }
+    }
+}
+
+/// Tells about an outage once, however many calls it fails.
+#[derive(Default)]
+struct Outage(bool);
+
+impl Outage {
+    fn tell(&mut self, tell: impl FnOnce()) {
+        if !self.0 {
+            self.0 = true;
+            tell();
+        }
+    }
+
+    fn over(&mut self) {
+        self.0 = false;
     }
 }
 

@@ -14,7 +14,8 @@ use windhover_engine::{Env, Execution, Job, JobResult, TaskRun};
 use windhover_flow::Flow;
 use windhover_outbound::{AddressPolicy, Client, ClientConfig};
 use windhover_queue::{InProcessJobs, JobQueue, JobsConfig, QueuedJob, Report, ReportKind, Wake, in_process_wakeups};
-use windhover_tasks::{ExecutionSource, InlineTaskTable, SecretSource, TaskServices};
+use windhover_storage::Files;
+use windhover_tasks::{ExecutionSource, InlineTaskTable, KeyValueSource, KvFound, KvWrite, SecretSource, TaskServices};
 use windhover_telemetry::{Metrics, MetricsConfig, SampleValue};
 use windhover_types::{Id, JsonMap, Level, Secret, State, Tenant, Timestamp};
 use windhover_worker::{WakeupSink, Worker, WorkerConfig, WorkerParts};
@@ -54,6 +55,29 @@ impl ExecutionSource for World {
     }
 }
 
+#[async_trait]
+impl KeyValueSource for World {
+    async fn get(&self, _: &Tenant, _: &str, _: &str) -> Result<KvFound, String> {
+        Ok(KvFound::Absent)
+    }
+
+    async fn put(&self, _: &Tenant, _: &str, _: &str, _: KvWrite) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    async fn delete(&self, _: &Tenant, _: &str, _: &str) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    async fn keys(&self, _: &Tenant, _: &str, _: &str) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    async fn namespace_exists(&self, _: &Tenant, _: &str) -> Result<bool, String> {
+        Ok(false)
+    }
+}
+
 struct Setup {
     queue: Arc<InProcessJobs>,
     metrics: Metrics,
@@ -62,6 +86,7 @@ struct Setup {
     committed: mpsc::UnboundedReceiver<Report>,
     flow: Arc<Flow>,
     next: AtomicU32,
+    _folder: tempfile::TempDir,
 }
 
 /// `lost`: so many reports are received and not committed before the first one is.
@@ -85,10 +110,13 @@ fn setup(slots: usize, lost: u32) -> Setup {
         }
     });
     let addresses = AddressPolicy::public();
+    let folder = tempfile::tempdir().expect("a folder");
     let tasks = TaskServices {
         http: Client::new(ClientConfig { addresses, ..ClientConfig::default() }).expect("a client"),
         secrets: Arc::new(World),
         executions: Arc::new(World),
+        kv: Arc::new(World),
+        files: Files::local(folder.path()).expect("a folder"),
         url: None,
         env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
     };
@@ -101,7 +129,7 @@ fn setup(slots: usize, lost: u32) -> Setup {
     };
     let worker = Worker::start(config, parts);
     let flow = Arc::new(windhover_flow::compile(FLOW).expect("a valid flow"));
-    Setup { queue, metrics, worker, committed, flow, next: AtomicU32::new(1) }
+    Setup { queue, metrics, worker, committed, flow, next: AtomicU32::new(1), _folder: folder }
 }
 
 impl Setup {
@@ -122,6 +150,7 @@ impl Setup {
                 dispatch: 1,
                 variables: variables.as_object().cloned().unwrap_or_else(JsonMap::new),
                 worker_group: None,
+                directory: None,
             },
             trigger_state: None,
             created_at: Timestamp::from_millis(1),

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::{
-    expectation::{Expectation, Outcome},
+    expectation::{Expectation, Outcome, TriggerName},
     findings::Findings,
     matching::{Files, compare},
     receiver::RecordedRequest,
@@ -34,6 +34,8 @@ pub struct Seen<'a> {
     pub steps: &'a HashMap<String, StepResult>,
     /// Deployments by file: the message of the refusal, if it was refused.
     pub deployments: &'a HashMap<String, Option<String>>,
+    /// Whether each trigger that is looked at is disabled; absent: there is none.
+    pub triggers: &'a HashMap<TriggerName, bool>,
     pub requests: &'a [RecordedRequest],
     pub files: &'a dyn Files,
 }
@@ -72,7 +74,16 @@ pub fn check(expectation: &Expectation, seen: &Seen) -> Findings {
         Expectation::Receiver { path, expected } => {
             requests::check(path.as_deref(), expected, seen, &mut findings);
         }
-        Expectation::TriggerState => findings.missing(not_offered("TriggerService.GetTrigger")),
+        Expectation::TriggerState { trigger, disabled } => {
+            let at = format!("trigger {} of {}.{}", trigger.trigger, trigger.namespace, trigger.flow);
+            match (seen.triggers.get(trigger), disabled) {
+                (None, _) => findings.mismatch(&at, "there is no such trigger"),
+                (Some(saw), Some(expected)) if saw != expected => {
+                    findings.mismatch(&at, format_args!("expected disabled: {expected}, saw {saw}"));
+                }
+                _ => {}
+            }
+        }
         Expectation::Kv => findings.missing(not_offered("KeyValueService.GetEntry")),
     }
     findings

@@ -117,7 +117,16 @@ fn found(expectation: &str) -> Findings {
     let deployments =
         HashMap::from([("good.yaml".to_owned(), None), ("bad.yaml".to_owned(), Some("no id given".to_owned()))]);
     let (world, requests) = (world(), requests());
-    let seen = Seen { world: &world, steps: &steps, deployments: &deployments, requests: &requests, files: &NoFiles };
+    let trigger = |id: &str| TriggerName { namespace: "a".into(), flow: "b".into(), trigger: id.into() };
+    let triggers = HashMap::from([(trigger("on"), false), (trigger("off"), true)]);
+    let seen = Seen {
+        world: &world,
+        steps: &steps,
+        deployments: &deployments,
+        triggers: &triggers,
+        requests: &requests,
+        files: &NoFiles,
+    };
     check(&expectation, &seen)
 }
 
@@ -256,6 +265,11 @@ const ROWS: &[(&str, &str)] = &[
     ),
     ("{receiver: /a, forbid: [{json: {n: 3}}]}", "{receiver: /a, forbid: [{json: {n: 3}}, {json: {n: 2}}]}"),
     ("{receiver: /b, forbid: [{body_contains: [M]}]}", "{receiver: /a, forbid: [{body_contains: ['${main.id}']}]}"),
+    (
+        "{trigger_state: {namespace: a, flow: b, trigger: off}, disabled: true}",
+        "{trigger_state: {namespace: a, flow: b, trigger: on}, disabled: true}",
+    ),
+    ("{trigger_state: {namespace: a, flow: b, trigger: on}}", "{trigger_state: {namespace: a, flow: b, trigger: no}}"),
     ("{receiver: /b, forbid: [{body_contains: [x]}]}", "{receiver: /b, forbid: [{body_contains: ['${other.id}']}]}"),
 ];
 
@@ -272,7 +286,6 @@ fn every_property_can_hold_and_can_fail() {
 fn what_the_api_cannot_show_is_missing() {
     for expectation in [
         "{kv: {namespace: a, key: b}, value: 1}",
-        "{trigger_state: {namespace: a, flow: b, trigger: c}, disabled: true}",
         "{execution: main, task_run: [{task: last, log_file: {$file_content: x}}]}",
         "{execution: main, task_outputs: {last: {value: {$file_lines: 1}}}}",
     ] {

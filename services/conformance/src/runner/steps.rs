@@ -1,11 +1,14 @@
 //! The steps of a case.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
+use windhover_client::v1::State;
 
 use super::{Run, Stop, refused};
 use crate::{
-    api::{NewExecution, Refusal},
-    case::{Action, Deploy, Execute, Step, Until, Webhook},
+    api::{Api, NewExecution, Refusal},
+    case::{Action, Backfill, ChangeStatus, Deploy, Execute, Replay, SetLabels, Step, Until, Webhook},
     check::{StepResult, not_offered},
     expectation::{Expectation, Outcome},
     findings::short,
@@ -64,7 +67,21 @@ impl Run<'_> {
                 self.receiver.answer(told.path, Answer { status: told.status, body, content_type: told.content_type });
                 Ok(())
             }
-            Step::Kill(action) => self.kill(action).await,
+            Step::Kill(action) => self.act(action, Api::kill).await,
+            Step::Pause(action) => self.act(action, Api::pause).await,
+            Step::Resume(action) => self.resume(action).await,
+            Step::Restart(action) => self.act(action, Api::restart).await,
+            Step::Replay(replay) => self.replay(replay).await,
+            Step::DeleteExecution(action) => self.act(action, Api::delete).await,
+            Step::ForceRun(action) => self.act(action, Api::force_run).await,
+            Step::Unqueue(action) => self.act(action, Api::unqueue).await,
+            Step::ChangeStatus(change) => self.change_status(change).await,
+            Step::SetLabels(set) => self.set_labels(set).await,
+            Step::SetTrigger(set) => {
+                let trigger = (set.namespace.as_str(), set.flow.as_str(), set.trigger.as_str());
+                Ok(self.api.set_trigger_disabled(trigger, set.disabled).await?)
+            }
+            Step::Backfill(backfill) => self.backfill(backfill).await,
             other => match other.missing_method() {
                 Some(method) => Err(Stop::Skip(not_offered(method))),
                 None => Err(Stop::Fail("the harness does not know this step".into())),
@@ -124,15 +141,16 @@ impl Run<'_> {
         }
     }
 
-    async fn kill(&mut self, action: Action) -> Result<(), Stop> {
+    /// Acts on one or several executions, and waits.
+    async fn act(&mut self, action: Action, what: impl AsyncFn(&Api, &str) -> Result<(), Refusal>) -> Result<(), Stop> {
         let mut ids: Vec<String> = action.execution_id.into_iter().collect();
         for name in action.execution.iter().chain(&action.executions) {
             ids.push(self.id_of(name)?);
         }
         let mut result = Ok(());
         for id in &ids {
-            // The first refusal is the outcome; the others are killed all the same.
-            let this = self.api.kill(id).await;
+            // The first refusal is the outcome; the others are acted on all the same.
+            let this = what(&self.api, id).await;
             if result.is_ok() {
                 result = this;
             }
@@ -143,6 +161,56 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn resume(&mut self, mut action: Action) -> Result<(), Stop> {
+        let mut inputs = BTreeMap::new();
+        for (id, value) in self.resolve_map(std::mem::take(&mut action.inputs)).await? {
+            inputs.insert(id, input_text(&value)?);
+        }
+        self.act(action, async |api, id| api.resume(id, &inputs).await).await
+    }
+
+    async fn replay(&mut self, replay: Replay) -> Result<(), Stop> {
+        let id = self.id_of(&replay.execution)?;
+        let task_run = match (replay.task_run_id, replay.task) {
+            (Some(id), _) => Some(id),
+            (None, Some(task)) => {
+                let seen = self.api.get(&id).await?;
+                let run = seen.task_runs.into_iter().find(|run| run.task == task);
+                Some(run.ok_or_else(|| format!("{} has no task run of `{task}`", replay.execution))?.id)
+            }
+            (None, None) => None,
+        };
+        match self.api.replay(&id, task_run).await {
+            Ok(made) => self.created(replay.name, made, replay.until).await,
+            Err(refusal) => self.not_created(replay.name, refused(refusal)?),
+        }
+    }
+
+    async fn change_status(&mut self, change: ChangeStatus) -> Result<(), Stop> {
+        let id = self.id_of(&change.execution)?;
+        let state = State::from_short_name(&change.state).ok_or_else(|| format!("`{}` is no state", change.state))?;
+        let result = self.api.change_state(&id, state).await;
+        self.settle(change.name, result).map(|_| ())
+    }
+
+    async fn set_labels(&mut self, set: SetLabels) -> Result<(), Stop> {
+        let id = match (set.execution_id, &set.execution) {
+            (Some(id), _) => id,
+            (None, Some(name)) => self.id_of(name)?,
+            (None, None) => return Err(Stop::Fail("labels of no execution".into())),
+        };
+        let labels = self.resolve_map(set.labels).await?;
+        let result = self.api.set_labels(&id, labels.into_iter().map(|(key, value)| (key, text(&value)))).await;
+        self.settle(set.name, result).map(|_| ())
+    }
+
+    async fn backfill(&mut self, backfill: Backfill) -> Result<(), Stop> {
+        let instant = |text: &str| time::instant(text).ok_or_else(|| format!("`{text}` is no instant"));
+        let (start, end) = (instant(&backfill.start)?, instant(&backfill.end)?);
+        let trigger = (backfill.namespace.as_str(), backfill.flow.as_str(), backfill.trigger.as_str());
+        Ok(self.api.backfill(trigger, start, end).await?)
     }
 
     /// Names what a step made, and waits.

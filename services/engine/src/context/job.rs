@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use windhover_expression::{Interrupt, Reads, Value, Variables};
-use windhover_flow::{Runnable, Task, Text};
+use windhover_flow::{Flow, ListKind, Properties, Runnable, Task, TaskKind, Text};
 use windhover_types::JsonMap;
 
 use super::{Context, ROOTS, Stop, narrow, views};
-use crate::Fact;
+use crate::{Directory, Fact, Opened, Run, TaskRun};
 
 /// Small, and functions and tasks look at them besides the templates.
 const ALWAYS: [&str; 4] = ["flow", "execution", "task", "taskrun"];
@@ -43,9 +43,12 @@ impl<'a> Tasks<'a> {
 }
 
 impl<'a> Touched<'a> {
-    fn of(task: &'a Task, runnable: &'a Runnable) -> Self {
+    fn of(task: &'a Task, runnable: &'a Runnable, around: Option<&'a Properties>) -> Self {
         let mut touched = Self::default();
         runnable.properties.each_text(&mut |text| touched.add(text));
+        if let Some(around) = around {
+            around.each_text(&mut |text| touched.add(text));
+        }
         if let Some(timeout) = &task.timeout {
             touched.add(timeout);
         }
@@ -74,7 +77,7 @@ impl<'a> Touched<'a> {
 
 /// The variables of a job for this task.
 pub(crate) fn job_variables(context: &Context<'_>, task: &Task, runnable: &Runnable) -> Result<JsonMap, Stop> {
-    let mut touched = Touched::of(task, runnable);
+    let mut touched = Touched::of(task, runnable, files_around(context));
     if touched.everything {
         touched.roots.extend(ROOTS);
         touched.outputs.all = true;
@@ -103,7 +106,72 @@ pub(crate) fn job_variables(context: &Context<'_>, task: &Task, runnable: &Runna
     if let Some(serde_json::Value::Object(outputs)) = variables.get_mut("outputs") {
         outputs.extend(few);
     }
+    if runnable.task_type.name.ends_with(MERGE) {
+        add_items(context, &mut variables)?;
+    }
     Ok(variables)
+}
+
+/// The last task of a ForEachItem.
+const MERGE: &str = "$ForEachItemMergeOutputs";
+
+/// What it puts together: the executions of the task before it, which are named by that task run, its attempt and their number; and the
+/// outputs of both tasks before it.
+fn add_items(context: &Context<'_>, variables: &mut JsonMap) -> Result<(), Stop> {
+    let Some((_, run)) = context.task else { return Ok(()) };
+    let Some(each) = run.task_id.strip_suffix("_merge") else { return Ok(()) };
+    let (split, items) = (format!("{each}_split"), format!("{each}_items"));
+    let shared = context.run.task_runs.shared();
+    let missing: Vec<Fact> = [&split, &items]
+        .into_iter()
+        .filter(|id| !shared.knows(id))
+        .map(|id| Fact::Outputs { task_id: Some(id.clone()) })
+        .collect();
+    if !missing.is_empty() {
+        return Err(Stop::Needs(missing));
+    }
+    let sibling = |task_id: &str| {
+        let same = |other: &&TaskRun| other.parent_id == run.parent_id && other.task_id == task_id;
+        context.run.task_runs().find(same)
+    };
+    let mut outputs = JsonMap::new();
+    for task_id in [&split, &items] {
+        let found = sibling(task_id).and_then(|run| run.outputs.as_deref()).cloned();
+        outputs.insert(task_id.clone(), found.unwrap_or_default());
+    }
+    variables.insert("outputs".to_owned(), serde_json::Value::Object(outputs));
+    if let Some(run) = sibling(&items)
+        && let Some(Opened::Items(items)) = run.opened.as_deref()
+    {
+        let about = serde_json::json!({
+            "itemsTaskRun": run.id.to_string(), "attempt": items.attempt, "batches": items.parts,
+        });
+        variables.insert("forEachItem".to_owned(), about);
+    }
+    Ok(())
+}
+
+/// The directory that a task run shares with its siblings, if it does.
+pub(crate) fn directory_of(flow: &Flow, run: &Run, task_run: &TaskRun) -> Option<Directory> {
+    let place = flow.index.get(&task_run.task_id).filter(|place| place.list == ListKind::Main)?;
+    let around = flow.index.get(place.parent.as_deref()?)?;
+    let directory = run.task_run(task_run.parent_id?)?;
+    matches!(around.task.kind, TaskKind::WorkingDirectory(_)).then(|| Directory {
+        task_run: directory.id,
+        task_id: directory.task_id.clone(),
+        attempt: u32::try_from(directory.attempts.len().saturating_sub(1)).unwrap_or(u32::MAX),
+    })
+}
+
+/// The files of the WorkingDirectory around the task of this context.
+fn files_around<'a>(context: &Context<'a>) -> Option<&'a Properties> {
+    let (_, task_run) = context.task?;
+    directory_of(context.flow, context.run, task_run)?;
+    let place = context.flow.index.get(&task_run.task_id)?;
+    match &context.flow.index.get(place.parent.as_deref()?)?.task.kind {
+        TaskKind::WorkingDirectory(directory) => Some(&directory.files),
+        _ => None,
+    }
 }
 
 /// Takes the tasks with outputs for many values out of what is carried whole, and answers the entries that are needed of them.

@@ -8,14 +8,15 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value as Json;
 use windhover_expression::{
-    Environment, ExpressionError, Interrupt, SecretRequest, SeededRandom, Services, Value, Variables, Zone,
+    Environment, ExpressionError, FileAnswer, FileInfo, FileRef, Interrupt, KvAnswer, KvRequest, SecretRequest,
+    SeededRandom, Services, Value, Variables, Zone,
 };
 use windhover_flow::{Flow, Task, Text};
 use windhover_types::{JsonMap, Masker, Secret, Timestamp, nested_labels};
 
-pub(crate) use job::job_variables;
+pub(crate) use job::{directory_of, job_variables};
 
-use crate::{Env, Execution, Fact, FactValue, Facts, Moment, Run, TaskRun};
+use crate::{Answer, Env, Execution, Fact, FactValue, Facts, Moment, Question, Run, TaskRun};
 
 /// What an inline task renders with.
 pub trait RenderContext {
@@ -180,11 +181,37 @@ impl<'a> Context<'a> {
             "outputs" => views::outputs(self.run),
             "tasks" => views::tasks(self.run),
             "task" => task_root(self.task?.0),
-            "taskrun" => task_run_root(self.task?.1),
+            "taskrun" => self.task_run_root(self.task?.1),
             "parents" => Value::list(self.ancestors(self.task?.1)),
             "parent" => self.ancestors(self.task?.1).into_iter().next()?,
             _ => return None,
         })
+    }
+
+    fn task_run_root(&self, task_run: &TaskRun) -> Value {
+        Value::map(self.task_run_entries(task_run))
+    }
+
+    pub(crate) fn task_run_entries(&self, task_run: &TaskRun) -> Vec<(&'static str, Value)> {
+        let mut root = vec![
+            ("id", Value::text(task_run.id.to_string())),
+            ("startDate", instant(task_run.state.started())),
+            ("attemptsCount", Value::Int(i32::try_from(task_run.ended_attempts()).unwrap_or(i32::MAX))),
+        ];
+        if let Some(parent) = task_run.parent_id {
+            root.push(("parentId", Value::text(parent.to_string())));
+        }
+        // What runs in a WorkingDirectory shows the iteration of that (flow model reference 5.3).
+        let of =
+            directory_of(self.flow, self.run, task_run).and_then(|directory| self.run.task_run(directory.task_run));
+        let of = of.unwrap_or(task_run);
+        if let Some(value) = &of.value {
+            root.push(("value", Value::text(value)));
+        }
+        if let Some(iteration) = of.iteration {
+            root.push(("iteration", Value::Int(i32::try_from(iteration).unwrap_or(i32::MAX))));
+        }
+        root
     }
 
     fn has_root(&self, name: &str) -> bool {
@@ -266,6 +293,18 @@ impl Variables for Context<'_> {
     }
 }
 
+impl Context<'_> {
+    /// The answer that is known; else the step stops for it.
+    fn ask<T>(&self, question: Question, pick: impl Fn(&Answer) -> Option<Result<T, String>>) -> Result<T, Interrupt> {
+        let fact = Fact::World(question);
+        let known = match self.facts.get(&fact) {
+            Some(FactValue::World(answer)) => pick(answer),
+            _ => None,
+        };
+        known.ok_or_else(|| Interrupt::Needs(fact.key()))?.map_err(Interrupt::failed)
+    }
+}
+
 impl Services for Context<'_> {
     fn secret(&self, request: &SecretRequest) -> Result<Option<String>, Interrupt> {
         let namespace = match &request.namespace {
@@ -282,6 +321,27 @@ impl Services for Context<'_> {
             Some(FactValue::Secret(Err(reason))) => Err(Interrupt::failed(reason.clone())),
             _ => Err(Interrupt::Needs(fact.key())),
         }
+    }
+
+    fn kv(&self, request: &KvRequest) -> Result<KvAnswer, Interrupt> {
+        self.ask(Question::KeyValue(request.clone()), |answer| match answer {
+            Answer::KeyValue(found) => Some(found.clone()),
+            _ => None,
+        })
+    }
+
+    fn read(&self, file: &FileRef) -> Result<FileAnswer<String>, Interrupt> {
+        self.ask(Question::Content(file.clone()), |answer| match answer {
+            Answer::Content(found) => Some(found.clone()),
+            _ => None,
+        })
+    }
+
+    fn file_info(&self, file: &FileRef, _function: &str) -> Result<FileAnswer<FileInfo>, Interrupt> {
+        self.ask(Question::Info(file.clone()), |answer| match answer {
+            Answer::Info(found) => Some(found.clone()),
+            _ => None,
+        })
     }
 
     fn mask(&self, text: &str) {
@@ -350,22 +410,4 @@ fn execution_root(execution: &Execution) -> Value {
 
 fn task_root(task: &Task) -> Value {
     Value::map([("id", Value::text(&task.id)), ("type", Value::text(&task.type_name))])
-}
-
-fn task_run_root(task_run: &TaskRun) -> Value {
-    let mut root = vec![
-        ("id", Value::text(task_run.id.to_string())),
-        ("startDate", instant(task_run.state.started())),
-        ("attemptsCount", Value::Int(i32::try_from(task_run.ended_attempts()).unwrap_or(i32::MAX))),
-    ];
-    if let Some(parent) = task_run.parent_id {
-        root.push(("parentId", Value::text(parent.to_string())));
-    }
-    if let Some(value) = &task_run.value {
-        root.push(("value", Value::text(value)));
-    }
-    if let Some(iteration) = task_run.iteration {
-        root.push(("iteration", Value::Int(i32::try_from(iteration).unwrap_or(i32::MAX))));
-    }
-    Value::map(root)
 }

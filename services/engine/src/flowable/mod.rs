@@ -6,12 +6,13 @@
 mod foreach;
 mod if_;
 mod parallel;
+pub(crate) mod pause;
 mod switch;
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use windhover_flow::{Block, Flow, Handlers, Task, TaskKind};
+use windhover_flow::{Block, Flow, Handlers, ListKind, Task, TaskKind};
 use windhover_types::{JsonMap, State};
 
 use crate::{
@@ -36,14 +37,21 @@ pub(crate) enum Shape<'a> {
     Parallel { concurrent: u32 },
     /// The whole list once for each value, so many values at once (0 = all).
     Loop { values: &'a [String], concurrent: u32 },
+    /// Every task for every value, so many at once (0 = all).
+    Pairs { values: &'a [String], concurrent: u32 },
+    /// Each task once those that it depends on have ended, so many at once (0 = all).
+    Graph { depends_on: &'a [Vec<u32>], concurrent: u32 },
+    /// One task after another, again and again.
+    Until,
 }
 
 impl Shape<'_> {
     /// What is begun piece by piece: children of a Parallel, iterations of a loop. `None`: one after another.
     pub(crate) fn pieces(&self, main: &[Arc<Task>]) -> Option<u32> {
         match self {
-            Shape::Sequence => None,
-            Shape::Parallel { .. } => Some(main.len() as u32),
+            Shape::Sequence | Shape::Until => None,
+            Shape::Parallel { .. } | Shape::Graph { .. } => Some(main.len() as u32),
+            Shape::Pairs { values, .. } => Some(values.len().saturating_mul(main.len()) as u32),
             // Without tasks there is nothing to do for any value.
             Shape::Loop { .. } if main.is_empty() => Some(0),
             Shape::Loop { values, .. } => Some(values.len() as u32),
@@ -52,8 +60,11 @@ impl Shape<'_> {
 
     pub(crate) fn concurrent(&self) -> u32 {
         match self {
-            Shape::Sequence => 1,
-            Shape::Parallel { concurrent } | Shape::Loop { concurrent, .. } => *concurrent,
+            Shape::Sequence | Shape::Until => 1,
+            Shape::Parallel { concurrent }
+            | Shape::Loop { concurrent, .. }
+            | Shape::Pairs { concurrent, .. }
+            | Shape::Graph { concurrent, .. } => *concurrent,
         }
     }
 }
@@ -84,18 +95,37 @@ impl Opening {
 
 /// Whether the task decides which tasks come next.
 pub(crate) fn is_flowable(kind: &TaskKind) -> bool {
-    !matches!(kind, TaskKind::Runnable(_) | TaskKind::Subflow(_))
+    !matches!(kind, TaskKind::Runnable(_) | TaskKind::Subflow(_) | TaskKind::Items(_))
+}
+
+/// Whether a list comes after the main ones, or beside them: what is in it runs again by itself.
+pub(crate) fn is_handler(list: &ListKind) -> bool {
+    matches!(
+        list,
+        ListKind::Errors | ListKind::Finally | ListKind::OnPause | ListKind::AfterExecution | ListKind::Listener(_)
+    )
 }
 
 /// Table 1: what a flowable decides when it opens.
 pub(crate) fn open(kind: &TaskKind, context: &Context<'_>) -> Result<Opening, Stop> {
     match kind {
-        TaskKind::Sequential(_) | TaskKind::AllowFailure(_) => Ok(Opening::plain()),
+        TaskKind::Sequential(_)
+        | TaskKind::AllowFailure(_)
+        | TaskKind::WorkingDirectory(_)
+        | TaskKind::ForEachItem(_) => Ok(Opening::plain()),
         TaskKind::Parallel { concurrent, .. } => parallel::open(concurrent.as_ref(), context),
         TaskKind::If { condition, .. } => if_::open(condition, context),
         TaskKind::Switch { value, cases, defaults, .. } => switch::open(value, cases, defaults.as_ref(), context),
         TaskKind::ForEach { values, .. } => foreach::open(values, context),
-        TaskKind::Runnable(_) | TaskKind::Subflow(_) => Err(Stop::Failed("the task is no flowable".to_owned())),
+        TaskKind::EachParallel { values, concurrent, .. } => {
+            foreach::open_parallel(values, concurrent.as_ref(), context)
+        }
+        TaskKind::Dag { concurrent, .. } => parallel::open(concurrent.as_ref(), context),
+        TaskKind::LoopUntil(_) => Ok(Opening::plain().with_output("iterationCount", 1)),
+        TaskKind::Pause(pause) => pause::open(pause, context),
+        TaskKind::Runnable(_) | TaskKind::Subflow(_) | TaskKind::Items(_) => {
+            Err(Stop::Failed("the task is no flowable".to_owned()))
+        }
     }
 }
 
@@ -103,6 +133,8 @@ pub(crate) fn open(kind: &TaskKind, context: &Context<'_>) -> Result<Opening, St
 pub(crate) fn lists<'a>(kind: &'a TaskKind, opened: Option<&'a Opened>) -> Lists<'a> {
     match kind {
         TaskKind::Sequential(block) | TaskKind::AllowFailure(block) => of_block(block, Shape::Sequence),
+        TaskKind::WorkingDirectory(directory) => of_block(&directory.block, Shape::Sequence),
+        TaskKind::ForEachItem(each) => of_block(&each.block, Shape::Sequence),
         TaskKind::Parallel { block, .. } => of_block(block, parallel::shape(opened)),
         TaskKind::If { then, otherwise, handlers, .. } => sequence(if_::branch(then, otherwise, opened), handlers),
         TaskKind::Switch { cases, defaults, handlers, .. } => {
@@ -111,7 +143,16 @@ pub(crate) fn lists<'a>(kind: &'a TaskKind, opened: Option<&'a Opened>) -> Lists
         TaskKind::ForEach { concurrency_limit, block, .. } => {
             of_block(block, foreach::shape(*concurrency_limit, opened))
         }
-        TaskKind::Runnable(_) | TaskKind::Subflow(_) => {
+        TaskKind::EachParallel { block, .. } => of_block(block, foreach::shape_of_pairs(opened)),
+        TaskKind::Dag { tasks, depends_on, handlers, .. } => Lists {
+            main: tasks,
+            errors: &handlers.errors,
+            finally: &handlers.finally,
+            shape: Shape::Graph { depends_on, concurrent: parallel::limit(opened) },
+        },
+        TaskKind::LoopUntil(until) => of_block(&until.block, Shape::Until),
+        TaskKind::Pause(pause) => of_block(&pause.block, Shape::Sequence),
+        TaskKind::Runnable(_) | TaskKind::Subflow(_) | TaskKind::Items(_) => {
             Lists { main: &[], errors: &[], finally: &[], shape: Shape::Sequence }
         }
     }

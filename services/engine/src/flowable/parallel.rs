@@ -1,4 +1,4 @@
-//! Parallel: all children at once, or so many (flow model reference 4.3; `concurrent` is rendered since 1.x).
+//! Parallel and Dag: all children at once, or so many (flow model reference 4.3; `concurrent` is rendered since 1.x).
 
 use windhover_flow::Text;
 
@@ -9,20 +9,26 @@ use crate::{
 };
 
 pub(super) fn open(concurrent: Option<&Text>, context: &Context<'_>) -> Result<Opening, Stop> {
-    let Some(text) = concurrent else { return Ok(Opening::decided(Opened::Parallel { concurrent: 0 })) };
+    Ok(Opening::decided(Opened::Parallel { concurrent: concurrency(concurrent, context)? }))
+}
+
+/// How many children run at once; 0 = all.
+pub(super) fn concurrency(concurrent: Option<&Text>, context: &Context<'_>) -> Result<u32, Stop> {
+    let Some(text) = concurrent else { return Ok(0) };
     let rendered = context.render(text)?;
-    match rendered.trim().parse() {
-        Ok(concurrent) => Ok(Opening::decided(Opened::Parallel { concurrent })),
-        Err(_) => Err(Stop::Failed(format!(
-            "`concurrent` is `{}` and must be a whole number from 0",
-            context.mask_message(&rendered)
-        ))),
-    }
+    rendered.trim().parse().map_err(|_| {
+        let rendered = context.mask_message(&rendered);
+        Stop::Failed(format!("`concurrent` is `{rendered}` and must be a whole number from 0"))
+    })
 }
 
 pub(super) fn shape(opened: Option<&Opened>) -> Shape<'_> {
+    Shape::Parallel { concurrent: limit(opened) }
+}
+
+pub(super) fn limit(opened: Option<&Opened>) -> u32 {
     match opened {
-        Some(Opened::Parallel { concurrent }) => Shape::Parallel { concurrent: *concurrent },
-        _ => Shape::Parallel { concurrent: 0 },
+        Some(Opened::Parallel { concurrent }) => *concurrent,
+        _ => 0,
     }
 }

@@ -1,10 +1,10 @@
 //! Attempts and the ends of task runs: retries, `allowFailure`, `warningOnRetry` (flow model reference 4.5–4.7).
 
-use windhover_flow::{Flow, Retry, TaskKind};
+use windhover_flow::{Flow, Retry, RetryBehavior, TaskKind};
 use windhover_types::{Id, Level, State, StateHistory, Timestamp};
 
-use super::{Flowing, Machine, plan::allowed};
-use crate::{Attempt, Effect, TaskRun, Timer, flowable, retry};
+use super::{Flowing, Machine, pause::pause_of, plan::allowed, repeat::waits_for_turn};
+use crate::{Attempt, Effect, Marks, NewExecution, TaskRun, Timer, flowable, ids, retry};
 
 impl Machine<'_> {
     /// Adds an attempt that runs. The task run's state is the caller's.
@@ -34,21 +34,38 @@ impl Machine<'_> {
     }
 
     /// Ends the open attempt as failed, with its line in the log, and does what follows.
-    pub(super) fn fail_attempt(&mut self, id: Id, reason: String) {
+    pub(super) fn fail_attempt(&mut self, id: Id, reason: String) -> Flowing {
         let now = self.moment.now;
         self.log(Some(id), Level::Error, reason.clone());
         self.close_attempt(id, State::Failed, now, Some(reason));
-        self.attempt_over(id, State::Failed, now);
+        self.attempt_over(id, State::Failed, now)
     }
 
-    /// What follows from the end of an attempt of a runnable task or a subflow: another one, or the end of the task run.
-    pub(super) fn attempt_over(&mut self, id: Id, state: State, at: Timestamp) {
-        let Some(task) = self.task_of(id) else { return self.end_task_run(id, state, at) };
-        let retry = (!flowable::is_flowable(&task.kind)).then(|| retry_policy(self.flow, &task.id)).flatten();
+    /// What follows from the end of an attempt of a runnable task or a subflow: another one, another execution, or the end of the task run.
+    pub(super) fn attempt_over(&mut self, id: Id, state: State, at: Timestamp) -> Flowing {
+        let Some(task) = self.task_of(id) else {
+            self.end_task_run(id, state, at);
+            return Ok(());
+        };
+        let retry = is_tried_again(&task.kind).then(|| retry_policy(self.flow, &task.id)).flatten();
         if let (State::Failed, Some(retry), false) = (state, retry, self.is_killing())
-            && let Some(due) = self.run.task_run(id).and_then(|run| retry::next_attempt(retry, &run.attempts, id))
+            && let Some(run) = self.run.task_run(id)
         {
-            return self.retry_at(id, at, due);
+            match retry.behavior {
+                RetryBehavior::FailedTask => {
+                    if let Some(due) = retry::next_attempt(retry, &run.attempts, id) {
+                        self.retry_at(id, at, due);
+                        return Ok(());
+                    }
+                }
+                RetryBehavior::NewExecution => {
+                    if let Some(due) = self.next_execution(retry, at) {
+                        self.set_state(id, State::Failed, at);
+                        self.end_task_run(id, State::Retried, self.moment.now);
+                        return self.try_as_another(due);
+                    }
+                }
+            }
         }
         let tried_again = self.run.task_run(id).is_some_and(|run| {
             run.attempts.iter().filter(|attempt| attempt.state.current() == State::Failed).count() > 0
@@ -58,6 +75,46 @@ impl Machine<'_> {
             other => other,
         };
         self.end_task_run(id, allowed(task, state), at);
+        Ok(())
+    }
+
+    /// When another execution tries it again, if one may. What runs after the end starts none.
+    pub(super) fn next_execution(&self, retry: &Retry, failed_at: Timestamp) -> Option<Timestamp> {
+        let execution = &self.run.execution;
+        let ended = execution.current().is_terminal();
+        (!ended).then(|| retry::next_execution(retry, execution, failed_at)).flatten()
+    }
+
+    /// The execution ends RETRIED, and another one like it begins at this date.
+    pub(super) fn try_as_another(&mut self, due: Timestamp) -> Flowing {
+        let execution = &self.run.execution;
+        let id = ids::retried_execution_id(due.floor_millis(), execution.id);
+        let new = NewExecution {
+            id,
+            namespace: execution.namespace.clone(),
+            flow_id: execution.flow_id.clone(),
+            flow_revision: execution.flow_revision,
+            labels: execution.labels.clone(),
+            inputs: execution.inputs.clone(),
+            variables: None,
+            trigger: execution.trigger.clone(),
+            parent: execution.parent.clone(),
+            schedule_time: (due > self.moment.now).then_some(due),
+            trace_parent: execution.trace_parent.clone(),
+            marks: Marks {
+                replayed_from: Some(execution.id),
+                earlier_attempts: execution.marks.earlier_attempts.saturating_add(1),
+                original_created: Some(execution.marks.original_created.unwrap_or_else(|| execution.state.started())),
+                ..Marks::default()
+            },
+            original_id: Some(execution.original_id),
+            fail: None,
+            task_runs: Vec::new(),
+        };
+        self.log(None, Level::Info, format!("It is tried again as the execution {id}"));
+        self.effects.push(Effect::CreateExecution(Box::new(new)));
+        self.journal.execution(self.run).marks.replaced_by = Some(id);
+        self.conclude(State::Retried, false)
     }
 
     /// FAILED, RETRYING until the date, then CREATED again (flow model reference 3.5).
@@ -80,6 +137,10 @@ impl Machine<'_> {
             .is_some_and(|run| run.state.current() == State::Retrying && run.attempts.len() == attempt as usize);
         if due && !self.is_killing() {
             self.set_state(id, State::Created, self.moment.now);
+            if self.is_paused() {
+                self.leave(id);
+                return Ok(());
+            }
             self.starts.push_back(id);
             if self.run.execution.current() == State::Retrying {
                 self.set_execution_state(State::Running);
@@ -147,9 +208,22 @@ impl Machine<'_> {
         let attempts = run.attempts.len() as u32;
         match run.state.current() {
             State::Retrying => Some(Timer::Retry { task_run: id, attempt: attempts }),
+            State::Paused => pause_of(run.opened.as_deref())?.0.map(|_| Timer::Pause { task_run: id }),
+            State::Running if waits_for_turn(self.flow, run) => {
+                Some(Timer::Loop { task_run: id, iteration: run.frame.as_ref()?.iteration })
+            }
             _ if is_sleeping(self.flow, run) => Some(Timer::Sleep { task_run: id, attempt: attempts - 1 }),
             _ => None,
         }
+    }
+}
+
+/// Flowables are not tried again by themselves, nor is what changes its execution.
+fn is_tried_again(kind: &TaskKind) -> bool {
+    match kind {
+        TaskKind::Runnable(runnable) => !runnable.is_updating(),
+        TaskKind::Items(_) => false,
+        other => !flowable::is_flowable(other),
     }
 }
 

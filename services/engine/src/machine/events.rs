@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use windhover_types::{Id, State, Timestamp};
+use windhover_types::{Id, Level, State, Timestamp};
 
 use super::{Flowing, Machine, NO_OUTPUTS};
 use crate::{Effect, Event, JobResult, Timer};
@@ -15,29 +15,95 @@ impl Machine<'_> {
                 self.job_started(task_run, dispatch, worker, at);
                 Ok(())
             }
-            Event::JobEnded { task_run, dispatch, result } => {
-                self.job_ended(task_run, dispatch, *result);
-                Ok(())
-            }
+            Event::JobEnded { task_run, dispatch, result } => self.job_ended(task_run, dispatch, *result),
             Event::JobLost { task_run, dispatch } => self.job_lost(task_run, dispatch),
-            Event::SubflowEnded { task_run, execution, state, outputs } => {
-                self.subflow_ended(task_run, execution, state, outputs);
-                Ok(())
+            Event::SubflowEnded { task_run, state, generation, item: Some(item), .. } => {
+                self.item_ended(task_run, item, state, generation)
+            }
+            Event::SubflowEnded { task_run, execution, state, outputs, generation, item: None } => {
+                self.subflow_ended(task_run, execution, state, outputs, generation)
             }
             Event::TimerFired { timer } => self.timer_fired(timer),
-            Event::Kill => self.kill(),
+            Event::Kill => self.kill(true),
+            Event::Pause => {
+                self.pause();
+                Ok(())
+            }
+            Event::Resume { inputs, by } => self.resume(&inputs, by),
+            Event::Restart { by_parent } => self.restart(by_parent),
+            Event::ChangeTaskRunState { task_run, state } => self.change_task_run_state(task_run, state),
+            Event::ChangeState { state } => {
+                self.change_state(state);
+                Ok(())
+            }
+            Event::ForceRun => self.force_run(),
+            Event::Unqueue { state } => self.unqueue(state),
+            Event::Slot { answer } => self.slot_answered(answer),
+            Event::SubflowReplaced { task_run, execution, by, item } => {
+                match item {
+                    Some(item) => self.item_replaced(task_run, item, execution, by),
+                    None => self.subflow_replaced(task_run, execution, by),
+                }
+                Ok(())
+            }
+            Event::SetLabels { labels } => {
+                self.set_labels(&labels);
+                Ok(())
+            }
         }
     }
 
     /// A new execution begins, or waits for its schedule time. Setting that timer twice is harmless.
     fn advance(&mut self) -> Flowing {
-        if self.run.execution.current() != State::Created {
-            return Ok(());
-        }
-        match self.run.execution.schedule_time {
-            Some(at) if at > self.moment.now => {
+        match (self.run.execution.current(), self.run.execution.schedule_time) {
+            (State::Created, Some(at)) if at > self.moment.now => {
                 self.effects.push(Effect::SetTimer { timer: Timer::Schedule, at });
                 Ok(())
+            }
+            (State::Created, Some(_)) => {
+                // It has come, whether its timer has fired or not.
+                self.effects.push(Effect::ClearTimer { timer: Timer::Schedule });
+                self.begin()
+            }
+            (State::Created | State::Restarted, _) => self.begin(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on with what is CREATED or RESTARTED, as soon as it may.
+    pub(super) fn begin(&mut self) -> Flowing {
+        if self.run.execution.current() == State::Created
+            && let Some(error) = &self.run.execution.error
+        {
+            // Born to fail: its trigger could not prepare it.
+            let reason = error.message.clone();
+            self.log(None, Level::Error, reason);
+            return self.conclude(State::Failed, false);
+        }
+        if self.run.execution.current() == State::Restarted {
+            self.count_anew()?;
+        }
+        self.watch_durations();
+        self.look_at_assertions()?;
+        if self.run.execution.current().is_terminal() {
+            return Ok(());
+        }
+        if self.has_slot() { self.start_all() } else { Ok(()) }
+    }
+
+    /// Goes on without waiting for a slot.
+    pub(super) fn start_without_slot(&mut self) -> Flowing {
+        self.give_slot_back();
+        self.start_all()
+    }
+
+    pub(super) fn start_all(&mut self) -> Flowing {
+        match self.run.execution.current() {
+            // Queued or not: what has task runs goes on from them.
+            State::Restarted | State::Queued if !self.run.task_runs.is_empty() => self.take_up_restarted(),
+            State::Queued => {
+                self.set_execution_state(State::Running);
+                self.open_list(None)
             }
             _ => self.open_list(None),
         }
@@ -45,13 +111,13 @@ impl Machine<'_> {
 
     fn timer_fired(&mut self, timer: Timer) -> Flowing {
         match timer {
-            Timer::Schedule if self.run.execution.current() == State::Created => self.open_list(None),
+            Timer::Schedule if self.run.execution.current() == State::Created => self.begin(),
             Timer::Schedule => Ok(()),
             Timer::Retry { task_run, attempt } => self.retry_due(task_run, attempt),
-            Timer::Sleep { task_run, attempt } => {
-                self.sleep_over(task_run, attempt);
-                Ok(())
-            }
+            Timer::Sleep { task_run, attempt } => self.sleep_over(task_run, attempt),
+            Timer::Pause { task_run } => self.pause_over(task_run),
+            Timer::Loop { task_run, iteration } => self.next_turn(task_run, iteration),
+            Timer::Sla { sla } => self.duration_over(sla),
             Timer::KillGrace => self.kill_grace_over(),
         }
     }
@@ -74,11 +140,12 @@ impl Machine<'_> {
         }
     }
 
-    fn job_ended(&mut self, id: Id, dispatch: u32, result: JobResult) {
+    fn job_ended(&mut self, id: Id, dispatch: u32, result: JobResult) -> Flowing {
         if !self.concerns(id, dispatch) {
-            return;
+            return Ok(());
         }
-        let JobResult { started_at, ended_at, worker, state, outputs, error, logs, metrics } = result;
+        let JobResult { started_at, ended_at, worker, state, outputs, error, directory_outputs, logs, metrics } =
+            result;
         let state = match state {
             State::Success | State::Warning | State::Killed => state,
             _ => State::Failed,
@@ -93,10 +160,15 @@ impl Machine<'_> {
         let current = self.state_of(id);
         if current.is_none_or(State::is_terminal) {
             // The execution or the container did not wait: the attempt is settled, nothing else changes.
-            return;
+            return Ok(());
         }
         if current == Some(State::Submitted) {
             self.set_state(id, State::Running, started_at);
+        }
+        if let (Some(directory), Some(outputs)) = (self.directory_of(id), directory_outputs)
+            && let Some(run) = self.edit(directory.task_run)
+        {
+            run.outputs = Some(Arc::new(outputs));
         }
         if let Some(run) = self.edit(id) {
             run.outputs = match outputs {
@@ -104,7 +176,7 @@ impl Machine<'_> {
                 None => (state != State::Failed).then(|| Arc::clone(&NO_OUTPUTS)),
             };
         }
-        self.attempt_over(id, state, ended_at);
+        self.attempt_over(id, state, ended_at)
     }
 
     /// Nobody will report: what had not begun is given to another worker; what had is closed and begins anew, at no cost to its

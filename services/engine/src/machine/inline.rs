@@ -19,12 +19,11 @@ impl Machine<'_> {
             Ok(outcome) => self.inline_done(id, outcome),
             Err(reason) => self.fail_attempt(id, reason),
         }
-        Ok(())
     }
 
-    fn inline_done(&mut self, id: Id, outcome: InlineOutcome) {
+    fn inline_done(&mut self, id: Id, outcome: InlineOutcome) -> Flowing {
         let now = self.moment.now;
-        let InlineOutcome { error, warning, outputs, logs, metrics, sleep, labels, variables } = outcome;
+        let InlineOutcome { error, warning, outputs, logs, metrics, sleep, labels, variables, exit } = outcome;
         let lowest = self.task_of(id).and_then(|task| task.log_level).unwrap_or(Level::Trace);
         let told = logs.iter().any(|(level, message)| *level == Level::Error && Some(message) == error.as_ref());
         for (level, message) in logs.into_iter().filter(|(level, _)| *level >= lowest) {
@@ -56,22 +55,36 @@ impl Machine<'_> {
                 self.log(Some(id), Level::Error, reason.clone());
             }
             self.close_attempt(id, State::Failed, now, Some(reason));
-            self.attempt_over(id, State::Failed, now);
-            return;
+            return self.attempt_over(id, State::Failed, now);
         }
         self.change_execution(labels, variables);
+        if let Some(state) = exit.filter(|_| !self.run.execution.current().is_terminal()) {
+            return self.exit_task(id, state);
+        }
         match sleep {
             Some(duration) => {
                 let attempt = self.run.task_run(id).map_or(0, |run| run.attempts.len() as u32 - 1);
                 let timer = Timer::Sleep { task_run: id, attempt };
                 self.effects.push(Effect::SetTimer { timer, at: now.plus(duration) });
+                Ok(())
             }
             None => {
                 let state = if warning { State::Warning } else { State::Success };
                 self.close_attempt(id, state, now, None);
-                self.attempt_over(id, state, now);
+                self.attempt_over(id, state, now)
             }
         }
+    }
+
+    /// An Exit task ends the execution.
+    fn exit_task(&mut self, id: Id, state: State) -> Flowing {
+        if state == State::Killed {
+            let now = self.moment.now;
+            self.close_attempt(id, state, now, None);
+            self.end_task_run(id, state, now);
+            return self.kill_from_inside();
+        }
+        self.exit(id, state)
     }
 
     fn change_execution(&mut self, labels: Vec<windhover_types::Label>, variables: Option<windhover_types::JsonMap>) {
@@ -89,11 +102,12 @@ impl Machine<'_> {
     }
 
     /// A Sleep is over.
-    pub(super) fn sleep_over(&mut self, id: Id, attempt: u32) {
-        if self.timer_of(id) == Some(Timer::Sleep { task_run: id, attempt }) {
-            let now = self.moment.now;
-            self.close_attempt(id, State::Success, now, None);
-            self.attempt_over(id, State::Success, now);
+    pub(super) fn sleep_over(&mut self, id: Id, attempt: u32) -> Flowing {
+        if self.timer_of(id) != Some(Timer::Sleep { task_run: id, attempt }) {
+            return Ok(());
         }
+        let now = self.moment.now;
+        self.close_attempt(id, State::Success, now, None);
+        self.attempt_over(id, State::Success, now)
     }
 }

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use indexmap::IndexMap;
 use windhover_types::{Id, JsonMap, Label, StateHistory};
 
-use crate::{Execution, ExecutionError, Frame, Run, TaskRun};
+use crate::{Execution, ExecutionError, Frame, Marks, RemovedTaskRun, Run, TaskRun};
 
 pub(super) struct Journal {
     /// Present once the step has changed it.
     execution: Option<Before>,
     /// Changed task runs as they were.
     task_runs: IndexMap<Id, TaskRun>,
+    /// Those of them that are gone.
+    removed: Vec<RemovedTaskRun>,
     /// Task runs from this number on are new.
     next_seq: u32,
     todo: BTreeMap<u32, Id>,
@@ -26,12 +28,19 @@ struct Before {
     error: Option<ExecutionError>,
     frame: Frame,
     kill_requested: bool,
+    marks: Marks,
 }
 
 impl Journal {
     pub(super) fn new(run: &Run) -> Self {
         let next_seq = run.task_runs.next_seq();
-        Self { execution: None, task_runs: IndexMap::new(), next_seq, todo: run.task_runs.todo.clone() }
+        Self {
+            execution: None,
+            task_runs: IndexMap::new(),
+            removed: Vec::new(),
+            next_seq,
+            todo: run.task_runs.todo.clone(),
+        }
     }
 
     /// The execution, to be changed.
@@ -45,6 +54,7 @@ impl Journal {
             error: execution.error.clone(),
             frame: execution.frame.clone(),
             kill_requested: execution.kill_requested,
+            marks: execution.marks.clone(),
         });
         execution
     }
@@ -62,12 +72,29 @@ impl Journal {
         let mut changed: Vec<(u32, Id)> = self
             .task_runs
             .values()
-            .filter(|before| run.task_run(before.id) != Some(before))
+            .filter(|before| run.task_run(before.id).is_some_and(|now| now != *before))
             .map(|b| (b.seq, b.id))
             .collect();
         changed.sort_unstable_by_key(|(seq, _)| *seq);
         changed.extend(run.task_runs.newest_from(self.next_seq));
         (self.execution.is_some(), changed.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// Takes a task run out of the run.
+    pub(super) fn remove(&mut self, run: &mut Run, id: Id) {
+        self.before_task_run(run, id);
+        if let Some(removed) = run.task_runs.remove(id)
+            && removed.seq < self.next_seq
+        {
+            self.removed.push(RemovedTaskRun { id, seq: removed.seq });
+        }
+    }
+
+    /// What was stored and is no more, in order of creation.
+    pub(super) fn take_removed(&mut self) -> Vec<RemovedTaskRun> {
+        let mut removed = std::mem::take(&mut self.removed);
+        removed.sort_unstable_by_key(|removed| removed.seq);
+        removed
     }
 
     pub(super) fn roll_back(self, run: &mut Run) {
@@ -80,6 +107,7 @@ impl Journal {
             execution.error = before.error;
             execution.frame = before.frame;
             execution.kill_requested = before.kill_requested;
+            execution.marks = before.marks;
             run.roots.forget_changeable();
         }
         run.task_runs.truncate(self.next_seq);

@@ -8,20 +8,36 @@ use super::{Flowing, Machine, Needs};
 use crate::{Effect, Fact, Timer};
 
 impl Machine<'_> {
-    pub(super) fn kill(&mut self) -> Flowing {
-        if self.run.execution.is_ended() || self.run.execution.kill_requested {
+    /// An Exit task wants it: subflows go on.
+    pub(super) fn kill_from_inside(&mut self) -> Flowing {
+        self.kill(false)
+    }
+
+    /// `cascade`: subflows are killed too.
+    pub(super) fn kill(&mut self, cascade: bool) -> Flowing {
+        if self.run.execution.is_ended() || self.is_killing() {
             return Ok(());
         }
-        self.kill_children_not_waited_for()?;
+        if self.run.execution.current().is_terminal() {
+            self.kill_after();
+            return Ok(());
+        }
+        if cascade {
+            self.kill_children_not_waited_for()?;
+        }
         if self.run.execution.current() == State::Created && self.run.execution.schedule_time.is_some() {
             self.effects.push(Effect::ClearTimer { timer: Timer::Schedule });
         }
-        self.journal.execution(self.run).kill_requested = true;
+        let execution = self.journal.execution(self.run);
+        execution.kill_requested = true;
+        for ended in std::mem::take(&mut execution.marks.untold) {
+            self.change_frame(ended.parent, |frame| frame.open = frame.open.saturating_sub(1));
+        }
         self.set_execution_state(State::Killing);
         self.run.task_runs.todo.clear();
         let open = self.run.task_runs.all_open();
         for id in open.iter().copied() {
-            self.kill_task_run(id);
+            self.kill_task_run(id, cascade);
         }
         // What is empty by now ends at once, innermost first.
         for id in open.into_iter().rev() {
@@ -31,30 +47,38 @@ impl Machine<'_> {
         }
         self.work_off()?;
         self.killed_if_empty(None)?;
-        if !self.run.execution.is_ended() {
+        if !self.run.execution.current().is_terminal() {
             let at = self.moment.now.plus(self.env.limits.kill_grace);
             self.effects.push(Effect::SetTimer { timer: Timer::KillGrace, at });
         }
         Ok(())
     }
 
-    fn kill_task_run(&mut self, id: Id) {
+    fn kill_task_run(&mut self, id: Id, cascade: bool) {
         let now = self.moment.now;
         let Some((task, run)) = self.task_of(id).zip(self.run.task_run(id)) else { return };
         let (state, dispatch, child) = (run.state.current(), run.dispatch, run.child_execution);
-        let (flowable, sleeping) = (run.frame.is_some(), self.timer_of(id).is_some());
+        let (flowable, waiting) = (run.frame.is_some(), self.timer_of(id).is_some());
         match (&task.kind, state) {
             (TaskKind::Runnable(_), State::Submitted | State::Running) if run.has_open_job() => {
                 self.effects.push(Effect::CancelJob { task_run: id, dispatch });
                 self.set_state(id, State::Killing, now);
             }
-            (TaskKind::Subflow(_), State::Running) => {
+            (TaskKind::Subflow(_), State::Running) if cascade => {
                 self.effects.extend(child.map(|execution| Effect::KillChild { execution }));
                 self.set_state(id, State::Killing, now);
             }
-            (_, State::Running) if flowable => self.set_state(id, State::Killing, now),
+            (TaskKind::Items(_), State::Running) if cascade && self.kill_items(id) => {
+                self.set_state(id, State::Killing, now);
+            }
+            (_, State::Running) if flowable => {
+                if waiting {
+                    self.clear_timers(id);
+                }
+                self.set_state(id, State::Killing, now);
+            }
             _ => {
-                if sleeping {
+                if waiting {
                     self.clear_timers(id);
                 }
                 self.close_attempt(id, State::Killed, now, None);
@@ -64,8 +88,9 @@ impl Machine<'_> {
     }
 
     /// Subflows that were started without waiting are killed too. Their task runs have ended, so they may have to be loaded.
-    fn kill_children_not_waited_for(&mut self) -> Flowing {
-        let not_waiting = |kind: &TaskKind| matches!(kind, TaskKind::Subflow(subflow) if !subflow.wait);
+    pub(super) fn kill_children_not_waited_for(&mut self) -> Flowing {
+        let not_waiting =
+            |kind: &TaskKind| matches!(kind, TaskKind::Subflow(subflow) | TaskKind::Items(subflow) if !subflow.wait);
         let tasks: Vec<&str> = self
             .flow
             .index
@@ -86,8 +111,10 @@ impl Machine<'_> {
             return Err(Needs(missing));
         }
         let children = self.run.task_runs().filter(|run| tasks.contains(&run.task_id.as_str()));
-        let kills: Vec<Effect> =
-            children.filter_map(|run| run.child_execution).map(|execution| Effect::KillChild { execution }).collect();
+        let kills: Vec<Effect> = children
+            .flat_map(|run| run.child_execution.into_iter().chain(super::items::open_items(run)))
+            .map(|execution| Effect::KillChild { execution })
+            .collect();
         self.effects.extend(kills);
         Ok(())
     }
@@ -95,7 +122,7 @@ impl Machine<'_> {
     /// Ends a container that is being killed once nothing in it is open.
     pub(super) fn killed_if_empty(&mut self, id: Option<Id>) -> Flowing {
         match id {
-            None if self.run.execution.is_ended() || self.run.execution.frame.open > 0 => Ok(()),
+            None if self.run.execution.current().is_terminal() || self.run.execution.frame.open > 0 => Ok(()),
             None => self.end_execution(State::Killed),
             Some(id) => {
                 let empty = self.run.task_run(id).is_some_and(|run| {

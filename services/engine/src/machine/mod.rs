@@ -3,14 +3,24 @@
 //! What follows is worked off in rounds: everything that is planned is started first, and only then what has ended is told to its
 //! container. So tasks that run side by side all run, whichever of them fails first, as they would on workers.
 
+mod actions;
+mod after;
 mod attempt;
+mod create;
 mod end;
 mod events;
 mod inline;
+mod items;
 mod journal;
 mod kill;
 mod open_work;
+mod pause;
 mod plan;
+mod reopen;
+mod repeat;
+mod restart;
+mod sla;
+mod slot;
 mod start;
 mod subflow;
 
@@ -20,13 +30,13 @@ use std::{
 };
 
 use serde_json::Value;
-use windhover_flow::{Flow, Task, TaskPlace};
+use windhover_flow::{Flow, ListKind, Task, TaskPlace};
 use windhover_types::{Id, JsonMap, Level, State};
 
 use self::journal::Journal;
 pub use self::open_work::{open_jobs, open_timers};
 use crate::{
-    Effect, Env, Event, Fact, Facts, LogLine, Moment, Run, Step, StepOutput, TaskRun,
+    Effect, Env, Event, Fact, Facts, LogLine, Moment, Opened, Refusal, Run, Step, StepOutput, TaskRun,
     context::{Context, Stop},
 };
 
@@ -45,6 +55,10 @@ pub(crate) type Flowing<T = ()> = Result<T, Needs>;
 pub fn step(flow: &Flow, run: &mut Run, event: Event, facts: &Facts, moment: Moment, env: &Env) -> Step {
     run.task_runs.absorb(facts);
     let journal = Journal::new(run);
+    let made_with = std::mem::take(&mut run.made_with);
+    for task_run in &made_with {
+        run.task_runs.push(task_run.clone());
+    }
     let budget = env.limits.inline_per_step.max(1);
     let mut machine = Machine {
         flow,
@@ -57,12 +71,14 @@ pub fn step(flow: &Flow, run: &mut Run, event: Event, facts: &Facts, moment: Mom
         starts: VecDeque::new(),
         ends: VecDeque::new(),
         budget,
+        refused: None,
     };
     match machine.apply(event) {
         Ok(()) => Step::Done(machine.finish()),
         Err(Needs(facts)) => {
             let Machine { run, journal, .. } = machine;
             journal.roll_back(run);
+            run.made_with = made_with;
             Step::Needs(facts)
         }
     }
@@ -82,12 +98,17 @@ pub(crate) struct Machine<'a> {
     ends: VecDeque<Id>,
     /// Starts that this step may still make.
     budget: u32,
+    /// The event did not fit; nothing has changed.
+    refused: Option<Refusal>,
 }
 
 impl<'a> Machine<'a> {
     fn apply(&mut self, event: Event) -> Flowing {
         self.on_event(event)?;
-        if !self.run.execution.is_ended() && !self.run.execution.kill_requested {
+        if self.refused.is_some() {
+            return Ok(());
+        }
+        if !self.run.execution.is_ended() && !self.is_killing() {
             self.take_up_rest()?;
         }
         self.work_off()
@@ -95,15 +116,32 @@ impl<'a> Machine<'a> {
 
     /// Goes on with what the step before left, or with everything open after loading.
     fn take_up_rest(&mut self) -> Flowing {
-        for (_, id) in std::mem::take(&mut self.run.task_runs.todo) {
+        for (seq, id) in std::mem::take(&mut self.run.task_runs.todo) {
             let Some(run) = self.run.task_run(id) else { continue };
+            let waits = match self.run.execution.current() {
+                State::Paused => !self.is_on_pause(id),
+                // What is planned in it begins with it.
+                State::Restarted | State::Queued => true,
+                _ => false,
+            };
+            if waits {
+                self.run.task_runs.todo.insert(seq, id);
+                continue;
+            }
             match run.state.current() {
-                State::Created => self.starts.push_back(id),
-                State::Running if run.frame.is_some() => self.fill(id)?,
+                State::Created | State::Restarted => self.starts.push_back(id),
+                State::Running if run.frame.is_some() => self.take_up_container(id)?,
+                State::Running if matches!(run.opened.as_deref(), Some(Opened::Items(_))) => self.begin_items(id)?,
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether a task run is what runs while a Pause waits: it begins also while the execution is paused.
+    fn is_on_pause(&self, id: Id) -> bool {
+        let run = self.run.task_run(id);
+        run.and_then(|run| self.place(&run.task_id)).is_some_and(|place| place.list == ListKind::OnPause)
     }
 
     fn work_off(&mut self) -> Flowing {
@@ -116,6 +154,7 @@ impl<'a> Machine<'a> {
                     self.start(id)?;
                 }
             } else if let Some(id) = self.ends.pop_front() {
+                self.look_at_assertions()?;
                 self.child_ended(id)?;
             } else {
                 return Ok(());
@@ -131,9 +170,19 @@ impl<'a> Machine<'a> {
     }
 
     fn finish(self) -> StepOutput {
-        let more = !self.run.execution.is_ended() && self.run.has_more();
-        let (execution_changed, changed_task_runs) = self.journal.changes(self.run);
-        StepOutput { effects: self.effects, execution_changed, changed_task_runs, more }
+        let todo = &self.run.task_runs.todo;
+        let more = match self.is_paused() {
+            true => todo.values().any(|id| self.state_of(*id) == Some(State::Created) && self.is_on_pause(*id)),
+            false => {
+                let begun = !matches!(self.run.execution.current(), State::Created | State::Queued | State::Restarted);
+                begun && !self.run.execution.is_ended() && !todo.is_empty()
+            }
+        };
+        let mut journal = self.journal;
+        let removed_task_runs = journal.take_removed();
+        let (execution_changed, changed_task_runs) = journal.changes(self.run);
+        let (effects, refused) = (self.effects, self.refused);
+        StepOutput { effects, execution_changed, changed_task_runs, removed_task_runs, more, refused }
     }
 
     fn place(&self, task_id: &str) -> Option<&'a TaskPlace> {
@@ -172,8 +221,14 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// What was asked for does not fit. To be called before anything has changed.
+    fn refuse(&mut self, reason: &str, message: String) {
+        self.refused = Some(Refusal { reason: reason.to_owned(), message });
+    }
+
+    /// Somebody wants its end, which has not come yet.
     fn is_killing(&self) -> bool {
-        self.run.execution.kill_requested
+        self.run.execution.kill_requested && !self.run.execution.current().is_terminal()
     }
 
     /// Evaluates something for a task run. `Err(reason)`: it cannot be evaluated.

@@ -5,7 +5,7 @@ use windhover_types::{State, Timestamp};
 
 use crate::{
     Env, Fact, Facts, Job, Moment, Run, Timer,
-    context::{Context, Stop, job_variables},
+    context::{Context, Stop, directory_of, job_variables},
     retry,
 };
 
@@ -22,7 +22,10 @@ pub fn open_jobs(flow: &Flow, run: &mut Run, facts: &Facts, moment: Moment, env:
         let TaskKind::Runnable(runnable) = &place.task.kind else { continue };
         let context = Context::new(flow, run, facts, moment, env).of_task(&place.task, task_run);
         match job_variables(&context, &place.task, runnable) {
-            Ok(variables) => jobs.push(Job::of(&place.task, task_run, variables)),
+            Ok(variables) => {
+                let directory = directory_of(flow, run, task_run);
+                jobs.push(Job::of(&place.task, task_run, variables, directory));
+            }
             Err(Stop::Needs(facts)) => return Err(facts),
             Err(Stop::Failed(_)) => {}
         }
@@ -30,7 +33,7 @@ pub fn open_jobs(flow: &Flow, run: &mut Run, facts: &Facts, moment: Moment, env:
     Ok(jobs)
 }
 
-/// The timers that are set, with their dates where the state tells them (a Sleep's is only in its stored timer).
+/// The timers that are set, with their dates where the state tells them (those of a Sleep and a LoopUntil are only in their stored timers).
 pub fn open_timers(flow: &Flow, run: &Run, env: &Env) -> Vec<(Timer, Option<Timestamp>)> {
     let execution = &run.execution;
     let mut timers = Vec::new();
@@ -39,6 +42,9 @@ pub fn open_timers(flow: &Flow, run: &Run, env: &Env) -> Vec<(Timer, Option<Time
         State::Killing => timers.push((Timer::KillGrace, Some(execution.state.last().at.plus(env.limits.kill_grace)))),
         _ => {}
     }
+    if !execution.current().is_terminal() {
+        timers.extend(super::sla::durations(flow, execution).map(|(sla, at)| (Timer::Sla { sla }, Some(at))));
+    }
     for task_run in run.task_runs() {
         match task_run.state.current() {
             State::Retrying => {
@@ -46,6 +52,15 @@ pub fn open_timers(flow: &Flow, run: &Run, env: &Env) -> Vec<(Timer, Option<Time
                 let due = policy.and_then(|policy| retry::next_attempt(policy, &task_run.attempts, task_run.id));
                 let attempt = task_run.attempts.len() as u32;
                 timers.push((Timer::Retry { task_run: task_run.id, attempt }, due));
+            }
+            State::Paused => {
+                if let Some((Some(at), _)) = super::pause::pause_of(task_run.opened.as_deref()) {
+                    timers.push((Timer::Pause { task_run: task_run.id }, Some(at)));
+                }
+            }
+            State::Running if super::repeat::waits_for_turn(flow, task_run) => {
+                let iteration = task_run.frame.as_ref().map_or(0, |frame| frame.iteration);
+                timers.push((Timer::Loop { task_run: task_run.id, iteration }, None));
             }
             State::Running if super::attempt::is_sleeping(flow, task_run) => {
                 let attempt = task_run.attempts.len() as u32 - 1;

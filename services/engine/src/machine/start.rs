@@ -8,16 +8,19 @@ use windhover_flow::{Runnable, TaskKind};
 use windhover_types::{Id, State};
 
 use super::{Flowing, Machine};
-use crate::{Effect, Frame, Job, context::job_variables, flowable};
+use crate::{
+    Directory, Effect, Frame, Job,
+    context::{directory_of, job_variables},
+    flowable,
+};
 
 impl Machine<'_> {
     pub(super) fn start(&mut self, id: Id) -> Flowing {
-        if self.state_of(id) != Some(State::Created) {
+        if !matches!(self.state_of(id), Some(State::Created | State::Restarted)) {
             return Ok(());
         }
         let Some(task) = self.task_of(id) else {
-            self.fail_unstarted(id, "the flow does not have this task".to_owned());
-            return Ok(());
+            return self.fail_unstarted(id, "the flow does not have this task".to_owned());
         };
         if let Some(condition) = &task.run_if {
             match self.evaluate(id, |context| context.render(condition))? {
@@ -26,16 +29,16 @@ impl Machine<'_> {
                     self.skip(id);
                     return Ok(());
                 }
-                Err(reason) => {
-                    self.fail_unstarted(id, reason);
-                    return Ok(());
-                }
+                Err(reason) => return self.fail_unstarted(id, reason),
             }
         }
         match &task.kind {
-            TaskKind::Runnable(runnable) if runnable.runs_inline(task) => self.run_inline(id),
+            TaskKind::Runnable(runnable) if runnable.runs_inline(task) && self.directory_of(id).is_none() => {
+                self.run_inline(id)
+            }
             TaskKind::Runnable(runnable) => self.dispatch(id, runnable),
             TaskKind::Subflow(subflow) => self.start_subflow(id, subflow),
+            TaskKind::Items(subflow) => self.start_items(id, subflow),
             _ => self.open_flowable(id),
         }
     }
@@ -49,10 +52,10 @@ impl Machine<'_> {
     }
 
     /// It cannot be started: a failed attempt that never ran.
-    pub(super) fn fail_unstarted(&mut self, id: Id, reason: String) {
+    pub(super) fn fail_unstarted(&mut self, id: Id, reason: String) -> Flowing {
         let now = self.moment.now;
         self.begin_attempt(id, 0, None, now);
-        self.fail_attempt(id, reason);
+        self.fail_attempt(id, reason)
     }
 
     fn open_flowable(&mut self, id: Id) -> Flowing {
@@ -84,7 +87,13 @@ impl Machine<'_> {
                 self.fail_flowable(id, reason);
                 Ok(())
             }
-            None => self.open_list(Some(id)),
+            None => match &task.kind {
+                TaskKind::Pause(pause) => {
+                    self.enter_pause(id, pause);
+                    Ok(())
+                }
+                _ => self.open_list(Some(id)),
+            },
         }
     }
 
@@ -93,10 +102,7 @@ impl Machine<'_> {
         self.set_state(id, State::Submitted, self.moment.now);
         let variables = match self.job_context(id, runnable)? {
             Ok(variables) => variables,
-            Err(reason) => {
-                self.fail_unstarted(id, reason);
-                return Ok(());
-            }
+            Err(reason) => return self.fail_unstarted(id, reason),
         };
         if let Some(run) = self.edit(id) {
             run.dispatch += 1;
@@ -122,7 +128,7 @@ impl Machine<'_> {
                 // The lost dispatch is settled by an attempt that never ran.
                 let dispatch = self.run.task_run(id).map_or(0, |run| run.dispatch);
                 self.begin_attempt(id, dispatch, None, self.moment.now);
-                self.fail_attempt(id, reason);
+                return self.fail_attempt(id, reason);
             }
         }
         Ok(())
@@ -133,9 +139,14 @@ impl Machine<'_> {
         self.evaluate(id, |context| job_variables(context, task, runnable))
     }
 
+    /// The directory that a task run shares with its siblings, if it does.
+    pub(super) fn directory_of(&self, id: Id) -> Option<Directory> {
+        directory_of(self.flow, self.run, self.run.task_run(id)?)
+    }
+
     fn send_job(&mut self, id: Id, variables: windhover_types::JsonMap) {
         let Some((task, run)) = self.task_of(id).zip(self.run.task_run(id)) else { return };
-        let job = Job::of(task, run, variables);
+        let job = Job::of(task, run, variables, self.directory_of(id));
         self.effects.push(Effect::StartJob(job));
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use windhover_expression::Value as ExpressionValue;
-use windhover_flow::{Flow, InputsError, Subflow, TaskKind, resolve_inputs};
-use windhover_types::{Id, JsonMap, Label, Level, State, correlation_id, label_value, merge_labels};
+use windhover_flow::{Flow, InputsError, RestartBehavior, Subflow, TaskKind, resolve_inputs};
+use windhover_types::{Id, JsonMap, Label, Level, State, Timestamp, correlation_id, label_value, merge_labels};
 
-use super::{Flowing, Machine};
+use super::{Flowing, Machine, Needs};
 use crate::{
-    Effect, Fact, FactValue, FoundFlow, NewExecution, ParentLink, RenderContext, TaskRun, TriggerInfo,
+    ChildState, Effect, Fact, FactValue, FoundFlow, NewExecution, Opened, ParentLink, RenderContext, TaskRun,
+    TriggerInfo,
     context::{Context, Stop},
     ids,
 };
@@ -19,13 +20,20 @@ use crate::{
 const TYPE: &str = "io.kestra.plugin.core.flow.Subflow";
 
 /// A child that is ready to be made.
-struct Child {
-    new: NewExecution,
-    warnings: Vec<String>,
+pub(super) struct Child {
+    pub(super) new: NewExecution,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Machine<'_> {
     pub(super) fn start_subflow(&mut self, id: Id, subflow: &Subflow) -> Flowing {
+        if self.state_of(id) == Some(State::Restarted)
+            && subflow.restart_behavior == RestartBehavior::RetryFailed
+            && let Some(child) = self.run.task_run(id).and_then(|run| run.child_execution)
+            && let Some(state) = self.child(child)?
+        {
+            return self.restart_subflow(id, subflow, child, &state);
+        }
         let now = self.moment.now;
         let planned_at = self.run.task_run(id).map_or(now, |run| run.state.last().at);
         let attempt = self.run.task_run(id).map_or(0, |run| run.attempts.len() as u32);
@@ -33,13 +41,11 @@ impl Machine<'_> {
         self.begin_attempt(id, 0, None, now);
         let child = ids::child_execution_id(planned_at, id, attempt);
         // What stops it may quote what the parent has rendered: the flow's name, an input of the child.
-        let prepared = |context: &Context<'_>| prepare(context, subflow, child).map_err(|stop| context.mask(stop));
+        let prepared =
+            |context: &Context<'_>| prepare(context, subflow, child, None).map_err(|stop| context.mask(stop));
         let Child { new, warnings } = match self.evaluate(id, prepared)? {
             Ok(child) => child,
-            Err(reason) => {
-                self.fail_attempt(id, reason);
-                return Ok(());
-            }
+            Err(reason) => return self.fail_attempt(id, reason),
         };
         for warning in warnings {
             self.log(Some(id), Level::Warn, warning);
@@ -53,17 +59,81 @@ impl Machine<'_> {
         self.effects.push(Effect::CreateExecution(Box::new(new)));
         if !subflow.wait {
             self.close_attempt(id, State::Success, now, None);
-            self.attempt_over(id, State::Success, now);
+            return self.attempt_over(id, State::Success, now);
         }
         Ok(())
     }
 
-    pub(super) fn subflow_ended(&mut self, id: Id, child: Id, state: State, outputs: Option<JsonMap>) {
+    fn child(&self, execution: Id) -> Flowing<Option<ChildState>> {
+        let fact = Fact::Child { execution };
+        match self.facts.get(&fact) {
+            Some(FactValue::Child(state)) => Ok(state.as_deref().cloned()),
+            _ => Err(Needs(vec![fact])),
+        }
+    }
+
+    /// A restart goes on with the child that is there: a failed one is restarted itself, one that runs is waited for, and from one that
+    /// has ended well its outputs are taken.
+    fn restart_subflow(&mut self, id: Id, subflow: &Subflow, child: Id, state: &ChildState) -> Flowing {
+        let now = self.moment.now;
+        self.set_state(id, State::Running, now);
+        self.begin_attempt(id, 0, None, now);
+        let failed = state.ended && state.state == State::Failed;
+        let generation = state.generation + u32::from(failed);
+        if let Some(run) = self.edit(id) {
+            run.opened = Some(Arc::new(Opened::Subflow { generation }));
+        }
+        if failed {
+            self.log(Some(id), Level::Info, format!("Restarted execution {child}"));
+            self.effects.push(Effect::RestartChild { execution: child });
+        }
+        if !subflow.wait {
+            self.close_attempt(id, State::Success, now, None);
+            return self.attempt_over(id, State::Success, now);
+        }
+        if state.ended && !failed {
+            return self.subflow_ended(id, child, state.state, state.outputs.clone(), generation);
+        }
+        Ok(())
+    }
+
+    /// The child is tried again as another execution, which is waited for now.
+    pub(super) fn subflow_replaced(&mut self, id: Id, child: Id, by: Id) {
+        let Some(run) = self.run.task_run(id).filter(|run| run.child_execution == Some(child)) else { return };
+        let state = run.state.current();
+        if !matches!(state, State::Running | State::Killing) {
+            return;
+        }
+        if state == State::Killing {
+            self.effects.push(Effect::KillChild { execution: by });
+        }
+        if let Some(run) = self.edit(id) {
+            run.child_execution = Some(by);
+            run.opened = None;
+            run.outputs = Some(Arc::new(json!({ "executionId": by.to_string(), "state": State::Created.as_str() })));
+        }
+    }
+
+    pub(super) fn subflow_ended(
+        &mut self,
+        id: Id,
+        child: Id,
+        state: State,
+        outputs: Option<JsonMap>,
+        generation: u32,
+    ) -> Flowing {
         let waits = self.run.task_run(id).is_some_and(|run| {
-            run.child_execution == Some(child) && matches!(run.state.current(), State::Running | State::Killing)
+            // A child that could not be restarted tells its old end again.
+            let expected = match run.opened.as_deref() {
+                Some(Opened::Subflow { generation }) => *generation,
+                _ => 0,
+            };
+            run.child_execution == Some(child)
+                && generation >= expected
+                && matches!(run.state.current(), State::Running | State::Killing)
         });
-        let Some(task) = self.task_of(id).filter(|_| waits) else { return };
-        let TaskKind::Subflow(subflow) = &task.kind else { return };
+        let Some(task) = self.task_of(id).filter(|_| waits) else { return Ok(()) };
+        let TaskKind::Subflow(subflow) = &task.kind else { return Ok(()) };
         let own = match state {
             State::Failed | State::Killed | State::Warning if subflow.transmit_failed => state,
             _ => State::Success,
@@ -86,11 +156,12 @@ impl Machine<'_> {
         let now = self.moment.now;
         let error = (own == State::Failed).then(|| format!("the execution {child} ended {state}"));
         self.close_attempt(id, own, now, error);
-        self.attempt_over(id, own, now);
+        self.attempt_over(id, own, now)
     }
 }
 
-fn prepare(context: &Context<'_>, subflow: &Subflow, id: Id) -> Result<Child, Stop> {
+/// `item`: the part of a ForEachItem's file that it is for.
+pub(super) fn prepare(context: &Context<'_>, subflow: &Subflow, id: Id, item: Option<u32>) -> Result<Child, Stop> {
     let namespace = context.render(&subflow.namespace)?;
     let flow_id = context.render(&subflow.flow_id)?;
     let found = find(context, &namespace, &flow_id, subflow.revision)?;
@@ -113,6 +184,10 @@ fn prepare(context: &Context<'_>, subflow: &Subflow, id: Id) -> Result<Child, St
             invalid @ InputsError::Invalid(_) => Stop::Failed(child_context.mask_message(&invalid.to_string())),
         })?
     };
+    let schedule_time = match &subflow.schedule_date {
+        Some(text) => schedule_time(&context.render(text)?, context)?,
+        None => None,
+    };
     let execution = &context.run.execution;
     let (task, task_run) = context.task.ok_or_else(|| failed("a subflow belongs to a task".to_owned()))?;
     let new = NewExecution {
@@ -125,14 +200,33 @@ fn prepare(context: &Context<'_>, subflow: &Subflow, id: Id) -> Result<Child, St
         variables: None,
         trigger: Some(TriggerInfo {
             id: task.id.clone(),
-            type_name: TYPE.to_owned(),
-            variables: trigger_variables(context, task_run),
+            type_name: if item.is_some() { task.type_name.clone() } else { TYPE.to_owned() },
+            variables: trigger_variables(context, task_run, item),
         }),
-        parent: Some(ParentLink { execution_id: execution.id, task_run_id: task_run.id, wait: subflow.wait }),
-        schedule_time: None,
+        parent: Some(ParentLink { execution_id: execution.id, task_run_id: task_run.id, wait: subflow.wait, item }),
+        schedule_time,
         trace_parent: execution.trace_parent.clone(),
+        marks: crate::Marks::default(),
+        original_id: None,
+        fail: None,
+        task_runs: Vec::new(),
     };
     Ok(Child { new, warnings: resolved.warnings })
+}
+
+/// What renders to nothing is no date.
+fn schedule_time(rendered: &str, context: &Context<'_>) -> Result<Option<Timestamp>, Stop> {
+    let text = rendered.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match chrono::DateTime::parse_from_rfc3339(text) {
+        Ok(at) => Ok(Some(Timestamp::from_utc(at.to_utc()))),
+        Err(_) => {
+            let text = context.mask_message(text);
+            Err(failed(format!("scheduleDate: `{text}` is no date and time with a zone, as 2024-01-31T12:00:00Z")))
+        }
+    }
 }
 
 fn failed(reason: String) -> Stop {
@@ -219,7 +313,7 @@ fn child_roots(
     [("flow", root), ("vars", ExpressionValue::from_json(&Value::Object(flow.variables.clone())))]
 }
 
-fn trigger_variables(context: &Context<'_>, task_run: &TaskRun) -> JsonMap {
+fn trigger_variables(context: &Context<'_>, task_run: &TaskRun, item: Option<u32>) -> JsonMap {
     let execution = &context.run.execution;
     let mut variables = JsonMap::new();
     let mut set = |key: &str, value: Value| drop(variables.insert(key.to_owned(), value));
@@ -232,7 +326,7 @@ fn trigger_variables(context: &Context<'_>, task_run: &TaskRun) -> JsonMap {
     if let Some(value) = &task_run.value {
         set("taskRunValue", Value::String(value.clone()));
     }
-    if let Some(iteration) = task_run.iteration {
+    if let Some(iteration) = item.or(task_run.iteration) {
         set("taskRunIteration", Value::from(iteration));
     }
     variables

@@ -387,6 +387,23 @@ fn secrets_of_a_flowable_are_asked_for_and_stay_out_of_the_log() {
 }
 
 #[test]
+fn a_flowable_reads_key_values_and_files() {
+    let source = flow(&format!(
+        "tasks:
+  - id: s
+    type: io.kestra.plugin.core.flow.Switch
+    value: \"{{{{ kv('kind', namespace='team') ~ fileExists('a/b') }}}}\"
+    cases:
+      Afalse: [{{id: a, {LOG}}}]"
+    ));
+    let mut shell = Shell::new(&[&source]);
+    shell.key_values.insert("kind".to_owned(), "A".to_owned());
+    let id = shell.start("f", json!({}));
+    assert_eq!(shell.state(id), Success);
+    assert_eq!(shell.asked.len(), 2, "{:?}", shell.asked);
+}
+
+#[test]
 fn a_large_loop_goes_on_in_bounded_steps() {
     let source = flow(&format!(
         "tasks:

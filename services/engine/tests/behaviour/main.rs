@@ -3,10 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod actions;
+mod ends;
 mod failures;
+mod files;
 mod flow_triggers;
 mod flowables;
 mod lifecycle;
+mod loops;
+mod pauses;
 mod subflows;
 
 use serde_json::json;

@@ -172,7 +172,14 @@ fn news_of_a_child_count_once_and_only_from_the_present_one() {
     let mut shell = Shell::new(&[&parent(""), &child(&format!("tasks:\n  - {{id: t, {JOB}}}"))]);
     let id = shell.start("f", json!({}));
     let task_run = shell.task_run(id, "call").id;
-    let ended = |execution| Event::SubflowEnded { task_run, execution, state: Success, outputs: None };
+    let ended = |execution| Event::SubflowEnded {
+        task_run,
+        execution,
+        state: Success,
+        outputs: None,
+        generation: 0,
+        item: None,
+    };
     assert!(shell.apply(id, ended(Id::default())).is_empty());
     let called = shell.child("child");
     assert!(!shell.apply(id, ended(called)).is_empty());
@@ -181,4 +188,28 @@ fn news_of_a_child_count_once_and_only_from_the_present_one() {
     let again = NewExecution { id: called, ..shell.new_execution("child", json!({})) };
     shell.start_new(again);
     assert_eq!(shell.created.len(), 2);
+}
+
+#[test]
+fn a_subflow_can_begin_at_a_date() {
+    let child = flow(&format!("tasks: [{{id: c, {LOG}}}]")).replacen("id: f", "id: child", 1);
+    let parent = |date: &str| {
+        flow(&format!(
+            "tasks: [{{id: call, type: io.kestra.plugin.core.flow.Subflow, namespace: company.team, flowId: child, scheduleDate: \"{date}\"}}]"
+        ))
+    };
+    let mut shell = Shell::new(&[&parent("{{ inputs.at }}"), &child]);
+    let id = shell.start("f", json!({"at": "2023-11-15T00:00:00+01:00"}));
+    assert_eq!((shell.state(shell.child("child")), shell.task_state(id, "call")), (Created, Running));
+    shell.fire_next();
+    assert_eq!(shell.now.to_string(), "2023-11-14T23:00:00.000Z");
+    assert_eq!(shell.state(id), Success);
+    let mut shell = Shell::new(&[&parent("tomorrow"), &child]);
+    let id = shell.start("f", json!({}));
+    assert!(
+        shell.messages(id).iter().any(|line| line.contains("scheduleDate: `tomorrow`")),
+        "{:?}",
+        shell.messages(id)
+    );
+    assert_eq!(shell.state(id), Failed);
 }

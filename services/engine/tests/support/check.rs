@@ -1,27 +1,36 @@
 //! What must hold after every step.
 
 use windhover_engine::{Frame, Phase, Run, StepOutput, TaskRun};
-use windhover_flow::{Flow, ListKind};
+use windhover_flow::{Flow, ListKind, TaskKind};
 use windhover_types::State;
 
 use super::Stored;
 
 /// Of a commit, before the rows are written.
-pub(super) fn commit(flow: &Flow, stored: &Stored, run: &Run, output: &StepOutput) {
+///
+/// `by_hand`: somebody takes up what has ended.
+pub(super) fn commit(flow: &Flow, stored: &Stored, run: &Run, output: &StepOutput, by_hand: bool) {
     let before = &stored.execution;
-    if before.is_ended() {
+    if before.current().is_terminal() && !by_hand {
         assert_eq!(before.state, run.execution.state, "an ended execution never moves again");
         assert_eq!(before.outputs, run.execution.outputs);
     }
     grows(before.state.entries(), run.execution.state.entries());
+    for removed in &output.removed_task_runs {
+        let before = stored.task_runs.get(&removed.seq).expect("what is removed was stored");
+        assert_eq!(before.id, removed.id);
+        assert!(run.task_run(removed.id).is_none(), "{removed:?} is still there");
+    }
     for id in &output.changed_task_runs {
         let after = run.task_run(*id).expect("a changed task run is there");
         let Some(before) = stored.task_runs.get(&after.seq) else {
-            planned(flow, stored, after);
+            if !by_hand {
+                planned(flow, stored, after);
+            }
             continue;
         };
         assert_eq!(before.id, after.id);
-        if before.state.current().is_terminal() {
+        if before.state.current().is_terminal() && !by_hand {
             assert_eq!(before.state, after.state, "an ended task run never moves again");
             assert_eq!(before.outputs, after.outputs);
         }
@@ -29,7 +38,7 @@ pub(super) fn commit(flow: &Flow, stored: &Stored, run: &Run, output: &StepOutpu
         assert!(after.attempts.len() >= before.attempts.len() && after.dispatch >= before.dispatch);
         for (before, after) in before.attempts.iter().zip(&after.attempts) {
             assert_eq!(before.dispatch, after.dispatch);
-            if before.state.current().is_terminal() {
+            if before.state.current().is_terminal() && !by_hand {
                 assert_eq!(before, after, "an ended attempt never changes");
             }
         }
@@ -52,7 +61,10 @@ fn planned(flow: &Flow, stored: &Stored, new: &TaskRun) {
 }
 
 fn is_main(flow: &Flow, run: &TaskRun) -> bool {
-    !matches!(flow.index[&run.task_id].list, ListKind::Errors | ListKind::Finally)
+    !matches!(
+        flow.index[&run.task_id].list,
+        ListKind::Errors | ListKind::Finally | ListKind::OnPause | ListKind::AfterExecution | ListKind::Listener(_)
+    )
 }
 
 fn grows<T: PartialEq + std::fmt::Debug>(before: &[T], after: &[T]) {
@@ -65,7 +77,8 @@ pub(super) fn stored(flow: &Flow, stored: &Stored, run: &Run) {
     for task_run in run.task_runs() {
         assert_eq!(stored.task_runs.get(&task_run.seq), Some(task_run), "every change of a task run is told");
     }
-    if stored.execution.kill_requested {
+    let begun = !matches!(stored.execution.current(), State::Created | State::Queued | State::Restarted);
+    if stored.execution.kill_requested || stored.execution.current().is_terminal() || !begun {
         return;
     }
     flags(flow, stored, None, &stored.execution.frame);
@@ -79,13 +92,18 @@ pub(super) fn stored(flow: &Flow, stored: &Stored, run: &Run) {
 fn flags(flow: &Flow, stored: &Stored, container: Option<&TaskRun>, frame: &Frame) {
     let parent = container.map(|run| run.id);
     let main = || stored.task_runs.values().filter(|run| run.parent_id == parent && is_main(flow, run));
-    let any = |state| main().any(|run| run.state.current() == state);
     let name = container.map_or("the flow", |run| &run.task_id);
-    assert_eq!(frame.failed, any(State::Failed), "{name}");
-    assert_eq!(frame.warning, any(State::Warning), "{name}");
+    let untold = |run: &TaskRun| stored.execution.marks.untold.iter().any(|ended| ended.task_run == run.id);
+    let any = |state| main().any(|run| run.state.current() == state && !untold(run));
+    let kind = container.map(|run| &flow.index[&run.task_id].task.kind);
+    // These fail or warn for reasons of their own as well.
+    if !matches!(kind, Some(TaskKind::LoopUntil(_) | TaskKind::Pause(_))) {
+        assert_eq!(frame.failed, any(State::Failed), "{name}");
+        assert_eq!(frame.warning, any(State::Warning), "{name}");
+    }
     assert_eq!(frame.killed, any(State::Killed), "{name}");
-    let is_loop = main().any(|run| run.iteration.is_some());
-    let begun = main().filter(|run| !is_loop || flow.index[&run.task_id].position == 0).count();
+    let by_value = matches!(kind, Some(TaskKind::ForEach { .. }));
+    let begun = main().filter(|run| !by_value || flow.index[&run.task_id].position == 0).count();
     assert_eq!(frame.started as usize, begun, "{name}");
 }
 
@@ -93,8 +111,13 @@ fn flags(flow: &Flow, stored: &Stored, container: Option<&TaskRun>, frame: &Fram
 pub(super) fn run(flow: &Flow, run: &Run) {
     let all: Vec<&TaskRun> = run.task_runs().collect();
     let ended = run.execution.is_ended();
-    let open_below =
-        |parent| all.iter().filter(|r| r.parent_id == parent && !r.state.current().is_terminal()).count() as u32;
+    let paused = run.execution.current() == State::Paused;
+    let waiting = matches!(run.execution.current(), State::Created | State::Queued | State::Restarted);
+    let untold = |parent| run.execution.marks.untold.iter().filter(|ended| ended.parent == parent).count();
+    let open_below = |parent| {
+        let open = all.iter().filter(|r| r.parent_id == parent && !r.state.current().is_terminal()).count();
+        (open + untold(parent)) as u32
+    };
     assert_eq!(run.execution.frame.open, open_below(None), "the flow's counter agrees with its task runs");
     for task_run in &all {
         let terminal = task_run.state.current().is_terminal();
@@ -102,11 +125,12 @@ pub(super) fn run(flow: &Flow, run: &Run) {
         if let Some(frame) = &task_run.frame {
             assert_eq!(
                 frame.open,
-                open_below(Some(task_run.id)),
+                if terminal { 0 } else { open_below(Some(task_run.id)) },
                 "the counter of {} agrees with its children",
                 task_run.task_id
             );
-            assert!(terminal || run.has_more() || frame.open > 0, "{} waits for nothing", task_run.task_id);
+            let waits = paused || waiting || waits_by_itself(flow, task_run);
+            assert!(terminal || run.has_more() || frame.open > 0 || waits, "{} waits for nothing", task_run.task_id);
         }
         if let Some(parent) = task_run.parent_id.and_then(|id| run.task_run(id)) {
             assert!(
@@ -120,14 +144,18 @@ pub(super) fn run(flow: &Flow, run: &Run) {
         let last_is_open = task_run.attempts.last().is_some_and(|attempt| !attempt.state.current().is_terminal());
         assert_eq!(open_attempts == 1, last_is_open, "only the last attempt can be open");
         match task_run.state.current() {
-            State::Created => assert!(run.has_more() || run.execution.kill_requested, "{task_run:?} was left behind"),
-            State::Running => assert!(last_is_open, "{task_run:?} runs without attempt"),
+            State::Created | State::Restarted => {
+                assert!(run.has_more() || run.execution.kill_requested || waiting, "{task_run:?} was left behind");
+            }
+            State::Running | State::Paused => assert!(last_is_open, "{task_run:?} runs without attempt"),
             State::Submitted => assert!(task_run.has_open_job() && !last_is_open, "{task_run:?}"),
             _ => {}
         }
     }
-    assert!(
-        ended || run.has_more() || run.execution.current() == State::Created || run.execution.frame.open > 0,
-        "it waits for nothing"
-    );
+    assert!(ended || paused || waiting || run.has_more() || run.execution.frame.open > 0, "it waits for nothing");
+}
+
+/// A Pause that waits to be resumed, a LoopUntil between two turns.
+fn waits_by_itself(flow: &Flow, run: &TaskRun) -> bool {
+    run.state.current() == State::Paused || matches!(flow.index[&run.task_id].task.kind, TaskKind::LoopUntil(_))
 }

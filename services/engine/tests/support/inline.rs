@@ -5,7 +5,7 @@ use std::time::Duration;
 use windhover_engine::{InlineOutcome, InlineTasks, RenderContext};
 use windhover_expression::{ExpressionError, condition::is_truthy};
 use windhover_flow::{Properties, Task, TaskKind};
-use windhover_types::Level;
+use windhover_types::{Label, Level};
 
 pub(crate) struct TestTasks;
 
@@ -31,6 +31,12 @@ impl InlineTasks for TestTasks {
                 Some(condition) if !is_truthy(&condition) => {}
                 _ => outcome.error = Some(text("errorMessage")?.unwrap_or_else(|| "Task failure".to_owned())),
             },
+            Some("Exit") => outcome.exit = Some(text("state")?.unwrap_or_default().parse().expect("a state")),
+            Some("Labels") => {
+                let labels = runnable.properties.get("labels").map(|labels| labels.render(&environment)).transpose()?;
+                let labels = labels.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten();
+                outcome.labels = labels.map(|(key, value)| Label::new(key, windhover_flow::text_of(value))).collect();
+            }
             Some("Sleep") => {
                 let duration = windhover_flow::parse_duration(&text("duration")?.unwrap_or_default());
                 outcome.sleep = Some(duration.unwrap_or(Duration::from_secs(1)));

@@ -12,9 +12,11 @@ use std::{
 
 use serde_json::{Value, json};
 use windhover_engine::{
-    Effect, Env, Event, Execution, Fact, FactValue, Facts, FoundFlow, Job, JobResult, LogLine, Moment, NewExecution,
-    Run, Step, StepOutput, TaskRun, Timer, new_execution, open_timers, step,
+    Answer, ChildState, Effect, Env, Event, Execution, Fact, FactValue, Facts, FoundFlow, Job, JobResult, LogLine,
+    Moment, NewExecution, Opened, Question, Run, SlotAnswer, Slots, Step, StepOutput, TaskRun, Timer, new_execution,
+    open_timers, step,
 };
+use windhover_expression::{FileAnswer, FileRef, KvAnswer, Value as Rendered};
 use windhover_flow::Flow;
 use windhover_types::{Id, JsonMap, Label, Secret, State, Tenant, Timestamp};
 
@@ -44,6 +46,12 @@ pub(crate) struct Shell {
     pub(crate) states: Vec<(Id, Option<State>, State)>,
     pub(crate) created: Vec<Id>,
     pub(crate) secrets: HashMap<String, String>,
+    /// Of every namespace.
+    pub(crate) key_values: HashMap<String, String>,
+    /// Files of the internal storage by their URIs.
+    pub(crate) files: HashMap<String, String>,
+    /// Of flows that limit their executions.
+    pub(crate) slots: HashMap<String, Slots>,
     /// Facts that were asked for, in order.
     pub(crate) asked: Vec<Fact>,
     started: std::collections::HashSet<(Id, u32)>,
@@ -66,6 +74,9 @@ impl Shell {
             states: Vec::new(),
             created: Vec::new(),
             secrets: HashMap::new(),
+            key_values: HashMap::new(),
+            files: HashMap::new(),
+            slots: HashMap::new(),
             asked: Vec::new(),
             started: std::collections::HashSet::new(),
             made: 0,
@@ -77,10 +88,17 @@ impl Shell {
     }
 
     pub(crate) fn deploy(&mut self, source: &str) -> Arc<Flow> {
-        let flow = match windhover_flow::compile(source) {
-            Ok(flow) => Arc::new(flow),
+        self.deploy_with(source, |_| {})
+    }
+
+    /// Deploys a flow that is changed once it is compiled.
+    pub(crate) fn deploy_with(&mut self, source: &str, change: impl FnOnce(&mut Flow)) -> Arc<Flow> {
+        let mut flow = match windhover_flow::compile(source) {
+            Ok(flow) => flow,
             Err(violations) => panic!("{violations:#?}\n{source}"),
         };
+        change(&mut flow);
+        let flow = Arc::new(flow);
         self.flows.insert(flow.id.clone(), Arc::clone(&flow));
         flow
     }
@@ -108,6 +126,10 @@ impl Shell {
             parent: None,
             schedule_time: None,
             trace_parent: None,
+            marks: Default::default(),
+            original_id: None,
+            fail: None,
+            task_runs: Vec::new(),
         }
     }
 
@@ -116,6 +138,14 @@ impl Shell {
         self.create(new);
         self.settle();
         id
+    }
+
+    /// Gives a new execution a reason to fail.
+    pub(crate) fn fail_new(&mut self, id: Id, reason: &str) {
+        let stored = self.stored.get_mut(&id).expect("a stored execution");
+        let error = windhover_engine::ExecutionError { message: reason.to_owned(), task_run_id: None };
+        stored.execution.error = Some(error);
+        self.live.remove(&id);
     }
 
     /// Creates an execution that has not been stepped.
@@ -130,7 +160,7 @@ impl Shell {
         }
         let execution = new_execution(&Tenant::main(), &new, self.now);
         self.stored.insert(id, Stored { execution: execution.clone(), task_runs: BTreeMap::new() });
-        self.live.insert(id, Run::new(execution));
+        self.live.insert(id, Run::new(execution).with_task_runs(new.task_runs));
         self.created.push(id);
         self.events.push_back((id, Event::Advance));
     }
@@ -163,7 +193,7 @@ impl Shell {
                     if let Event::TimerFired { timer } = &event {
                         self.timers.retain(|(owner, known, _)| (*owner, known) != (id, timer));
                     }
-                    self.commit(&flow, id, &run, &output);
+                    self.commit(&flow, id, &run, &output, is_by_hand(&event));
                     check::run(&flow, &run);
                     self.live.insert(id, run);
                     return output;
@@ -185,6 +215,15 @@ impl Shell {
         panic!("facts are asked for without end");
     }
 
+    /// Sends what has to be refused.
+    pub(crate) fn refused(&mut self, id: Id, event: Event) -> windhover_engine::Refusal {
+        let before = self.execution(id).clone();
+        let output = self.apply(id, event);
+        assert!(output.is_empty(), "what is refused changes nothing: {output:?}");
+        assert_eq!(before, *self.execution(id));
+        output.refused.expect("it is refused")
+    }
+
     fn look_up(&self, id: Id, fact: &Fact) -> FactValue {
         match fact {
             Fact::Flow { flow_id, .. } => {
@@ -198,10 +237,25 @@ impl Shell {
                 };
                 FactValue::Outputs(runs.filter(wanted).cloned().collect())
             }
+            Fact::Child { execution } => {
+                let child = self.stored.get(execution).map(|stored| ChildState::of(&stored.execution));
+                FactValue::Child(child.map(Box::new))
+            }
             Fact::Secret { key, .. } => {
                 let found = self.secrets.get(key).map(Secret::new);
                 FactValue::Secret(found.ok_or_else(|| format!("Cannot find secret for key '{key}'.")))
             }
+            Fact::World(Question::KeyValue(request)) => {
+                let entry = self.key_values.get(&request.key).cloned();
+                let answer = entry.map_or(KvAnswer::Absent, |value| KvAnswer::Found(Rendered::text(value)));
+                FactValue::World(Answer::KeyValue(Ok(answer)))
+            }
+            Fact::World(Question::Content(FileRef::Storage { uri, .. })) => {
+                let found = self.files.get(uri).cloned().map_or(FileAnswer::Absent, FileAnswer::Found);
+                FactValue::World(Answer::Content(Ok(found)))
+            }
+            Fact::World(Question::Content(_)) => FactValue::World(Answer::Content(Ok(FileAnswer::Absent))),
+            Fact::World(Question::Info(_)) => FactValue::World(Answer::Info(Ok(FileAnswer::Absent))),
         }
     }
 
@@ -213,15 +267,19 @@ impl Shell {
     pub(crate) fn load(&mut self, id: Id) {
         let stored = &self.stored[&id];
         let open: Vec<TaskRun> = stored.task_runs.values().filter(|run| run.is_open()).cloned().collect();
-        let run = Run::from_stored(stored.execution.clone(), open, stored.task_runs.len() as u32);
+        let next_seq = stored.task_runs.keys().next_back().map_or(0, |seq| seq + 1);
+        let run = Run::from_stored(stored.execution.clone(), open, next_seq);
         self.live.insert(id, run);
     }
 
-    fn commit(&mut self, flow: &Flow, id: Id, run: &Run, output: &StepOutput) {
+    fn commit(&mut self, flow: &Flow, id: Id, run: &Run, output: &StepOutput, by_hand: bool) {
         let stored = self.stored.get_mut(&id).expect("a stored execution");
-        check::commit(flow, stored, run, output);
+        check::commit(flow, stored, run, output, by_hand);
         if output.execution_changed {
             stored.execution = run.execution.clone();
+        }
+        for removed in &output.removed_task_runs {
+            stored.task_runs.remove(&removed.seq);
         }
         for changed in &output.changed_task_runs {
             let task_run = run.task_run(*changed).expect("a changed task run is there");
@@ -242,6 +300,10 @@ impl Shell {
         }
     }
 
+    fn flow_of(&self, id: Id) -> String {
+        self.execution(id).flow_id.clone()
+    }
+
     fn act(&mut self, id: Id, effect: Effect) {
         match effect {
             Effect::StartJob(job) => {
@@ -260,6 +322,23 @@ impl Shell {
             Effect::CreateExecution(new) => self.create(*new),
             Effect::NotifyParent { execution, event } => self.events.push_back((execution, event)),
             Effect::KillChild { execution } => self.events.push_back((execution, Event::Kill)),
+            Effect::TakeSlot { limit, behavior } => {
+                if let Some(answer) =
+                    self.slots.entry(self.flow_of(id)).or_default().take(id, self.now, limit, behavior)
+                {
+                    self.events.push_back((id, Event::Slot { answer }));
+                }
+            }
+            Effect::GiveSlotBack => {
+                let key = self.flow_of(id);
+                let limit = self.flows[&key].concurrency.map(|concurrency| concurrency.limit);
+                for granted in self.slots.entry(key).or_default().give_back(id, limit) {
+                    self.events.push_back((granted, Event::Slot { answer: SlotAnswer::Granted }));
+                }
+            }
+            Effect::RestartChild { execution } => {
+                self.events.push_back((execution, Event::Restart { by_parent: true }));
+            }
             Effect::Log(line) => self.logs.push((id, line)),
             Effect::Metric(_) | Effect::TaskRunEnded { .. } => {}
             Effect::ExecutionState { from, to } => self.states.push((id, from, to)),
@@ -273,6 +352,19 @@ impl Shell {
         let (id, timer, at) = self.timers.remove(index);
         self.now = self.now.max(at);
         self.send(id, Event::TimerFired { timer });
+        true
+    }
+
+    /// Resumes a paused execution, unless its first Pause is over by itself.
+    pub(crate) fn resume_next(&mut self) -> bool {
+        let by_itself = |run: &TaskRun| matches!(run.opened.as_deref(), Some(Opened::Pause { until: Some(_), .. }));
+        let next = self.created.iter().copied().find(|id| {
+            let first = self.task_runs(*id).find(|run| run.state.current() == State::Paused);
+            let paused = self.state(*id) == State::Paused || first.is_some();
+            paused && !first.is_some_and(by_itself)
+        });
+        let Some(id) = next else { return false };
+        self.events.push_back((id, Event::Resume { inputs: JsonMap::new(), by: None }));
         true
     }
 
@@ -362,6 +454,14 @@ impl Shell {
     }
 }
 
+/// Moves what has ended.
+fn is_by_hand(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Restart { .. } | Event::ChangeTaskRunState { .. } | Event::ChangeState { .. } | Event::SetLabels { .. }
+    )
+}
+
 pub(crate) fn ended(job: &Job, state: State, at: Timestamp) -> Event {
     let error = (state == State::Failed).then(|| "the task failed".to_owned());
     let result = JobResult {
@@ -371,6 +471,7 @@ pub(crate) fn ended(job: &Job, state: State, at: Timestamp) -> Event {
         state,
         outputs: Some(json!({ "attempt": job.attempt })),
         error,
+        directory_outputs: None,
         logs: Vec::new(),
         metrics: Vec::new(),
     };

@@ -5,13 +5,20 @@ use super::*;
 impl Core {
     /// An inbox row that a batch deletes which is not committed yet.
     pub(super) fn is_dealt_with(&self, row: Id) -> bool {
-        self.in_flight.contains(&row) || self.open.batch.inbox_done.iter().any(|key| key.id == row)
+        self.in_flight.contains(&row)
+            || self.done_of_late(row)
+            || self.open.batch.inbox_done.iter().any(|key| key.id == row)
+    }
+
+    /// A row of which somebody has read a moment too early; one that is there once more counts again after that.
+    fn done_of_late(&self, row: Id) -> bool {
+        self.done.contains(row, Instant::now())
     }
 
     /// An event that nobody understands is not acknowledged away: its row stays, and its execution waits for an operator.
     pub(super) fn park(&mut self, key: InboxKey, reason: String) {
         let InboxKey { tenant, execution, id } = key;
-        if self.unknown.contains(&id) {
+        if self.unknown.contains(&id) || !self.owns(&tenant, execution) {
             return;
         }
         match self.slots.get(&execution) {
@@ -34,22 +41,38 @@ impl Core {
         let mut member = Member::without_steps(tenant.clone(), id, self.shards);
         for mut pending in waiting {
             answer(pending.waiter.take(), Err(parked(&reason)));
+            self.store_failure(&tenant, id, &pending, Failed::Parked { reason: reason.clone() });
             member.applied.push(pending);
         }
         self.open.batch.parked.push(ParkedRow { tenant, execution: id, reason });
         self.open.members.push(member);
     }
 
+    /// An action from elsewhere cannot be tried: its row goes, and its outcome tells why.
+    pub(super) fn store_failure(&mut self, tenant: &Tenant, id: Id, pending: &Pending, failed: Failed) {
+        let Some(action) = &pending.action else { return };
+        let name = (tenant.clone(), action.method.clone(), action.request_id.clone());
+        if !self.open.requests.contains_key(&name) {
+            let row = act::row(tenant, action, &Stored::Failed(failed), clock::now());
+            self.open.add_request(row, action.method.clone(), id);
+        }
+        self.open.batch.inbox_done.extend(inbox_key(tenant, id, pending));
+    }
+
     /// Puts a stored execution into memory, with events that come before those that wait already.
-    pub(super) fn take_up(&mut self, loaded: LoadedRun, first: Vec<Event>) {
+    pub(super) fn take_up(&mut self, loaded: LoadedRun, first: Vec<Pending>) {
         let LoadedRun { stored, flow } = loaded;
         let StoredRun { execution, open_task_runs, next_seq, next_log, parked: set_aside } = stored;
         let (id, tenant) = (execution.id, execution.tenant.clone());
+        let shard = shard_of(&tenant, id, self.shards);
+        if !self.owns_shard(shard) {
+            return;
+        }
         let waiting = match self.slots.remove(&id) {
             Some(live @ Slot::Live(_)) => {
                 // Something else brought it here before.
                 self.slots.insert(id, live);
-                first.into_iter().for_each(|event| self.deliver(tenant.clone(), id, Pending::new(event)));
+                first.into_iter().for_each(|pending| self.deliver(tenant.clone(), id, pending));
                 return;
             }
             Some(Slot::Loading { tenant: owner, pending }) if owner == tenant => pending,
@@ -60,21 +83,20 @@ impl Core {
             None => Vec::new(),
         };
         if let Some(reason) = set_aside {
-            waiting.into_iter().for_each(|pending| pending.turn_away(parked(&reason)));
+            self.turn_away(tenant, id, waiting, &Failed::Parked { reason });
             return;
         }
         let Some(flow) = flow else {
             self.set_aside(tenant, id, "the revision of its flow is no longer stored".to_owned(), waiting);
             return;
         };
-        let shard = shard_of(&tenant, id, self.shards);
         let mut versions = crate::live::Versions { execution: execution.version, ..Default::default() };
         versions.task_runs.extend(open_task_runs.iter().map(|task_run| (task_run.id, task_run.version)));
         let ended = execution.is_ended();
         let is_partial = open_task_runs.len() < next_seq as usize;
         let run = Run::from_stored(execution, open_task_runs, next_seq);
         let mut live = Live { next_log, versions, is_partial, ..Live::new(run, flow, shard) };
-        live.pending.extend(first.into_iter().map(Pending::new));
+        live.pending.extend(first);
         if !ended {
             live.pending.push_back(Pending::new(Event::Advance));
         }
@@ -97,12 +119,31 @@ impl Core {
         // What was asked for and is still not there does not exist; inbox rows for it are dealt with all the same.
         for (tenant, id) in asked {
             let Some(pending) = self.stop_loading(&tenant, id) else { continue };
-            let rows: Vec<InboxKey> = pending.iter().filter_map(|p| inbox_key(&tenant, id, p)).collect();
-            pending.into_iter().for_each(|p| p.turn_away(not_found(id)));
+            let rows: Vec<InboxKey> = pending
+                .iter()
+                .filter(|pending| pending.action.is_none())
+                .filter_map(|pending| inbox_key(&tenant, id, pending))
+                .collect();
             if !rows.is_empty() {
                 self.open.batch.inbox_done.extend(rows);
-                self.open.members.push(Member::without_steps(tenant, id, self.shards));
+                self.open.members.push(Member::without_steps(tenant.clone(), id, self.shards));
             }
+            self.turn_away(tenant, id, pending, &Failed::NotFound);
+        }
+    }
+
+    /// There is nothing that these could be applied to.
+    fn turn_away(&mut self, tenant: Tenant, id: Id, waiting: Vec<Pending>, failed: &Failed) {
+        let mut member = Member::without_steps(tenant.clone(), id, self.shards);
+        for mut pending in waiting {
+            pending.turn_away(failed.error(id));
+            if pending.action.is_some() && pending.inbox.is_some() {
+                self.store_failure(&tenant, id, &pending, failed.clone());
+                member.applied.push(pending);
+            }
+        }
+        if !member.applied.is_empty() {
+            self.open.members.push(member);
         }
     }
 

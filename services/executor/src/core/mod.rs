@@ -5,32 +5,44 @@
 
 mod loading;
 mod outcome;
+mod shards;
+mod slots;
 mod stepping;
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use windhover_engine::{Env, Event, Fact, FactValue, Moment, Run, Step, new_execution, step};
-use windhover_store::{CommitError, InboxKey, ParkedRow, RequestIdRow, StoredRun, TimerKey, TimerRow};
+use windhover_store::{
+    CommitError, InboxKey, InboxMessage, InboxRow, ParkedRow, RequestIdRow, StoredRun, TimerKey, TimerRow,
+};
 use windhover_types::{Error, ErrorKind, Id, Tenant, Timestamp, shard_of};
 
+use self::slots::FlowSlots;
+pub(crate) use self::{
+    outcome::flow_moved,
+    shards::{SHARD_MOVED, shard_moved},
+    slots::{Asked, ask_row},
+    stepping::created_row,
+};
 use crate::{
-    batch::{BATCH_BYTES, CreateWork, Member, OpenBatch, Submitted},
+    act::{self, Acted, Failed, Stored},
+    batch::{BATCH_BYTES, CreateWork, FlowName, Member, OpenBatch, Submitted},
     clock,
     effects::{Collector, Surroundings},
     fair::FairQueue,
     flows::Flows,
     live::{Live, Slot, Status},
-    message::{CreateRequest, CreatedExecution, Input, LoadedRun, Pending},
+    membership::Membership,
+    message::{ActionKey, CreateRequest, CreatedExecution, Input, LoadedRun, Pending, Waiter},
     size,
 };
 
-/// How long the answer to a request id is kept.
-const REQUEST_ID_DAYS: u64 = 2;
 /// Executions that are stepped before the core looks at its inputs again.
 const SLICE: usize = 32;
 /// Executions that wait (for a timer, a worker, a subflow) are kept in memory up to this number.
@@ -44,6 +56,8 @@ pub(crate) struct Links {
     pub(crate) commit: mpsc::UnboundedSender<Box<Submitted>>,
     pub(crate) load: mpsc::UnboundedSender<(Tenant, Id)>,
     pub(crate) facts: mpsc::UnboundedSender<FactRequest>,
+    /// Flows whose slots are to be read.
+    pub(crate) slots: mpsc::UnboundedSender<FlowName>,
 }
 
 /// Facts that an execution waits for.
@@ -61,17 +75,36 @@ enum Work {
 pub(crate) struct Core {
     flows: Flows,
     env: Arc<Env>,
+    /// Number of shards of the installation.
     shards: u16,
+    /// Which of them are this process's.
+    owned: Vec<bool>,
+    membership: Membership,
     links: Links,
     slots: HashMap<Id, Slot, ahash::RandomState>,
     ready: FairQueue<Work>,
+    /// Slots of flows of this process's shards that are in use.
+    flow_slots: HashMap<FlowName, FlowSlots>,
+    /// Those of which something was asked.
+    ready_slots: VecDeque<FlowName>,
     open: OpenBatch,
     /// Creates whose twin is in a batch that is not committed yet.
     deferred: Vec<CreateWork>,
+    /// Executions with an action whose twin is in a batch that is not committed yet.
+    deferred_steps: Vec<(Tenant, Id)>,
     /// A batch is on its way to the store.
     committing: bool,
+    /// How often this process was taken for dead.
+    generation: u64,
+    /// Batches that were handed over, and those that came back.
+    submitted: u64,
+    returned: u64,
+    /// Told once so many batches are back.
+    leaving: Vec<(u64, oneshot::Sender<()>)>,
     /// Inbox rows that it deals with.
     in_flight: HashSet<Id>,
+    /// Inbox rows that were deleted of late: whoever has read them just before brings them once more.
+    done: RecentIds,
     /// Derived executions that are stored without what their cause has written of them.
     existing: HashSet<Id>,
     /// Executions on which the engine broke after other events: one event per batch, until that one is found.
@@ -82,22 +115,32 @@ pub(crate) struct Core {
     depth: usize,
     /// Another process has the shards: nothing is written any more.
     lost: bool,
-    stopping: Option<tokio::sync::oneshot::Sender<()>>,
+    stopping: Option<oneshot::Sender<()>>,
 }
 
 impl Core {
-    pub(crate) fn new(flows: Flows, env: Arc<Env>, shards: u16, links: Links) -> Self {
+    pub(crate) fn new(flows: Flows, env: Arc<Env>, shards: u16, membership: Membership, links: Links) -> Self {
         Self {
             flows,
             env,
             shards,
+            owned: vec![false; usize::from(shards)],
+            membership,
             links,
             slots: HashMap::default(),
             ready: FairQueue::default(),
+            flow_slots: HashMap::new(),
+            ready_slots: VecDeque::new(),
             open: OpenBatch::default(),
             deferred: Vec::new(),
+            deferred_steps: Vec::new(),
             committing: false,
+            generation: 0,
+            submitted: 0,
+            returned: 0,
+            leaving: Vec::new(),
             in_flight: HashSet::new(),
+            done: RecentIds::default(),
             existing: HashSet::new(),
             careful: HashSet::new(),
             unknown: HashSet::new(),
@@ -110,7 +153,7 @@ impl Core {
     /// Runs until it is told to stop or everybody who could send is gone.
     pub(crate) fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
-            let idle = self.ready.is_empty() || self.open.is_full();
+            let idle = (self.ready.is_empty() && self.ready_slots.is_empty()) || self.open.is_full();
             let input = if idle && (self.committing || self.open.is_empty()) {
                 match inputs.blocking_recv() {
                     Some(input) => Some(input),
@@ -133,11 +176,13 @@ impl Core {
                     }
                 }
             }
+            self.answer_slots();
             self.step_some();
             if !self.committing && !self.open.is_empty() {
                 self.submit();
             }
-            if self.stopping.is_some() && !self.committing && self.open.is_empty() && self.ready.is_empty() {
+            let is_done = self.ready.is_empty() && self.ready_slots.is_empty();
+            if self.stopping.is_some() && !self.committing && self.open.is_empty() && is_done {
                 if let Some(done) = self.stopping.take() {
                     let _ = done.send(());
                 }
@@ -170,7 +215,7 @@ impl Core {
             Input::Unknown(rows) => rows.into_iter().for_each(|(key, reason)| self.park(key, reason)),
             Input::Recovered(runs) => {
                 for (loaded, lost) in runs {
-                    let lost = lost.into_iter().map(|(task_run, dispatch)| Event::JobLost { task_run, dispatch });
+                    let lost = lost.into_iter().map(|job| Pending::lost(job.task_run, job.dispatch, job.losses));
                     self.take_up(loaded, lost.collect());
                 }
             }
@@ -178,12 +223,23 @@ impl Core {
             Input::Facts { execution, facts } => self.known(execution, facts),
             Input::Unreadable { tenant, execution } => self.unreadable(tenant, execution),
             Input::Committed(batch) => self.committed(*batch),
-            Input::Refused { batch, error } => self.refused(*batch, error),
+            Input::Refused { batch, error, moved } => self.refused(*batch, error, &moved),
+            Input::Slots { name, rows } => self.slots_loaded(name, rows),
+            Input::ShardsTaken(shards) => self.take_shards(&shards),
+            Input::ShardsLeft { shards, done } => self.leave_shards(&shards, done),
+            Input::Lost { generation } => {
+                self.generation = generation;
+                self.give_up();
+            }
         }
     }
 
     /// Hands an event to an execution, wherever it is.
     fn deliver(&mut self, tenant: Tenant, id: Id, pending: Pending) {
+        if !self.owns(&tenant, id) {
+            pending.send_on();
+            return;
+        }
         match self.slots.entry(id) {
             Entry::Vacant(slot) => {
                 slot.insert(Slot::Loading { tenant: tenant.clone(), pending: vec![pending] });
@@ -203,26 +259,43 @@ impl Core {
         }
     }
 
-    fn deliver_inbox(&mut self, row: windhover_store::InboxRow) {
-        let event = match row.message {
-            windhover_store::InboxMessage::Event { event } => event,
-            windhover_store::InboxMessage::Created => Event::Advance,
-        };
+    fn deliver_inbox(&mut self, row: InboxRow) {
+        if !self.owns_shard(row.shard) {
+            return;
+        }
+        if let InboxMessage::Slot { namespace, flow_id, ask } = row.message {
+            if !self.is_dealt_with(row.id) {
+                let asked = Asked { row: row.id, execution: row.execution, ask };
+                self.asked((row.tenant, namespace, flow_id), asked);
+            }
+            return;
+        }
         let known = |pending: &Pending| pending.inbox == Some(row.id);
         let waits = match self.slots.get(&row.execution) {
             Some(Slot::Loading { pending, .. }) => pending.iter().any(known),
             Some(Slot::Live(live)) => live.pending.iter().any(known),
             None => false,
         };
-        if !waits && !self.is_dealt_with(row.id) {
-            self.deliver(row.tenant, row.execution, Pending { inbox: Some(row.id), ..Pending::new(event) });
+        if waits || self.is_dealt_with(row.id) {
+            return;
         }
+        let (event, action) = match row.message {
+            InboxMessage::Event { event } => (event, None),
+            InboxMessage::Created | InboxMessage::Slot { .. } => (Event::Advance, None),
+            InboxMessage::Action { event, method, request_id, content } => {
+                (event, Some(ActionKey { method: method.into(), request_id, content }))
+            }
+        };
+        self.deliver(row.tenant, row.execution, Pending { inbox: Some(row.id), action, ..Pending::new(event) });
     }
 
     fn submit(&mut self) {
-        let batch = std::mem::take(&mut self.open);
+        let mut batch = std::mem::take(&mut self.open);
         self.in_flight = batch.batch.inbox_done.iter().map(|key| key.id).collect();
+        batch.batch.flow_versions = batch.flow_versions.drain().collect();
+        batch.generation = self.generation;
         self.committing = true;
+        self.submitted += 1;
         let _ = self.links.commit.send(Box::new(batch));
     }
 }
@@ -231,7 +304,36 @@ fn inbox_key(tenant: &Tenant, execution: Id, pending: &Pending) -> Option<InboxK
     pending.inbox.map(|id| InboxKey { tenant: tenant.clone(), id, execution })
 }
 
-pub(crate) fn answer(waiter: Option<tokio::sync::oneshot::Sender<Result<bool, Error>>>, result: Result<bool, Error>) {
+/// Ids of what was done a moment ago.
+#[derive(Default)]
+struct RecentIds {
+    known: HashMap<Id, Instant, ahash::RandomState>,
+    order: VecDeque<(Id, Instant)>,
+}
+
+impl RecentIds {
+    /// A look into the store takes less long to reach the core.
+    const KEPT: Duration = Duration::from_secs(5);
+
+    fn add(&mut self, id: Id, now: Instant) {
+        self.known.insert(id, now);
+        self.order.push_back((id, now));
+        while let Some((oldest, since)) = self.order.front().copied()
+            && now.saturating_duration_since(since) >= Self::KEPT
+        {
+            self.order.pop_front();
+            if self.known.get(&oldest) == Some(&since) {
+                self.known.remove(&oldest);
+            }
+        }
+    }
+
+    fn contains(&self, id: Id, now: Instant) -> bool {
+        self.known.get(&id).is_some_and(|since| now.saturating_duration_since(*since) < Self::KEPT)
+    }
+}
+
+pub(crate) fn answer(waiter: Option<Waiter>, result: Result<Acted, Error>) {
     if let Some(waiter) = waiter {
         let _ = waiter.send(result);
     }
@@ -241,7 +343,7 @@ pub(crate) fn not_found(id: Id) -> Error {
     Error::new(ErrorKind::NotFound, "EXECUTION_NOT_FOUND", format!("there is no execution {id}"))
 }
 
-fn parked(reason: &str) -> Error {
+pub(crate) fn parked(reason: &str) -> Error {
     Error::new(
         ErrorKind::FailedPrecondition,
         "EXECUTION_PARKED",
@@ -255,5 +357,5 @@ fn unreadable_state() -> Error {
 }
 
 pub(crate) fn unavailable(message: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, "UNAVAILABLE", message).retry_after(std::time::Duration::from_secs(1))
+    Error::new(ErrorKind::Unavailable, "UNAVAILABLE", message).retry_after(Duration::from_secs(1))
 }

@@ -1,21 +1,38 @@
 //! Batches that come back: committed, or taken apart to be built again.
 
-use super::*;
+use super::{
+    shards::{send_member_on, send_on},
+    *,
+};
+use crate::flows::Name;
 
 impl Core {
     pub(super) fn batch_is_back(&mut self) {
         self.committing = false;
-        self.in_flight.clear();
+        self.returned += 1;
+        self.tell_leaving();
         for work in std::mem::take(&mut self.deferred) {
             let tenant = work.request.tenant.clone();
             self.ready.push(&tenant, Work::Create(Box::new(work)));
         }
+        for (tenant, id) in std::mem::take(&mut self.deferred_steps) {
+            self.ready.push(&tenant, Work::Step(id));
+        }
     }
 
     pub(super) fn committed(&mut self, batch: Submitted) {
+        let now = Instant::now();
+        for row in self.in_flight.drain() {
+            self.done.add(row, now);
+        }
         self.batch_is_back();
+        self.slots_committed(batch.slots);
         let crowded = self.slots.len() > LIVE_LIMIT;
         for member in batch.members {
+            if !self.owns_shard(member.shard) {
+                self.forget(member.id);
+                continue;
+            }
             match self.slots.get_mut(&member.id) {
                 Some(Slot::Live(live)) => {
                     if live.pending.is_empty() {
@@ -40,15 +57,28 @@ impl Core {
         }
     }
 
-    /// Takes a batch apart that was not written: what it was about is read again and built again.
-    pub(super) fn refused(&mut self, batch: Submitted, error: CommitError) {
+    /// What is left of an execution whose shard is somebody else's.
+    fn forget(&mut self, id: Id) {
+        match self.slots.remove(&id) {
+            Some(Slot::Live(live)) => live.pending.into_iter().for_each(Pending::send_on),
+            Some(Slot::Loading { pending, .. }) => pending.into_iter().for_each(Pending::send_on),
+            None => {}
+        }
+    }
+
+    /// Takes a batch apart that was not written: what it was about is read again and built again. `moved`: flows that
+    /// were changed elsewhere.
+    pub(super) fn refused(&mut self, batch: Submitted, error: CommitError, moved: &HashSet<(Tenant, Name)>) {
+        self.in_flight.clear();
         self.batch_is_back();
         if matches!(error, CommitError::Fenced) {
-            tracing::error!("this process no longer owns its shards: it writes nothing any more");
+            tracing::error!("this process no longer owns its shards: it writes nothing any more under this name");
+            batch.members.into_iter().for_each(send_member_on);
             self.give_up();
             return;
         }
         tracing::warn!(%error, "a batch is built again");
+        self.slots_refused(batch.slots, matches!(error, CommitError::Conflict { .. }));
         let mut known: HashMap<(Tenant, String, String), RequestIdRow> = HashMap::new();
         let mut bad: Vec<Id> = Vec::new();
         let mut reason = String::new();
@@ -75,7 +105,12 @@ impl Core {
                 bad.push(cause);
             }
         }
-        for member in batch.members {
+        for mut member in batch.members {
+            if !self.owns_shard(member.shard) && !member.is_foreign {
+                self.forget(member.id);
+                send_member_on(member);
+                continue;
+            }
             let mut waiting = match self.slots.remove(&member.id) {
                 Some(Slot::Live(live)) => live.pending.into_iter().collect(),
                 Some(Slot::Loading { pending, .. }) => pending,
@@ -106,16 +141,25 @@ impl Core {
                         let _ = reply.send(Err(unavailable("the execution could not be stored; try again")));
                     }
                 }
+                Some(work) if moved.contains(&(member.tenant.clone(), name_of(&work))) => {
+                    if let Some(reply) = work.reply {
+                        let _ = reply.send(Err(flow_moved()));
+                    }
+                }
                 Some(work) => {
                     let stored = work.request.request.as_ref().and_then(|key| {
                         known.get(&(work.request.tenant.clone(), key.method.to_owned(), key.request_id.clone()))
                     });
                     match stored {
                         Some(row) => answer_replayed(*work, row),
+                        None if !self.owns_shard(member.shard) => send_on(*work),
                         None => self.ready.push(&member.tenant, Work::Create(work)),
                     }
                 }
                 None => {
+                    for pending in &mut member.applied {
+                        answer_again(pending, &member.tenant, member.id, &known);
+                    }
                     let mut pending: Vec<Pending> = member.applied;
                     pending.append(&mut waiting);
                     if is_bad {
@@ -135,17 +179,32 @@ impl Core {
             }
         }
     }
+}
 
-    /// Forgets everything; whoever waits for an answer is told by that.
-    pub(super) fn give_up(&mut self) {
-        self.lost = true;
-        self.ready = FairQueue::default();
-        self.open = OpenBatch::default();
-        self.deferred.clear();
-        self.slots.clear();
-        self.existing.clear();
-        self.careful.clear();
-    }
+/// An action that was done before is not done again: its row goes, and whoever waits is told of the first outcome.
+fn answer_again(
+    pending: &mut Pending,
+    tenant: &Tenant,
+    execution: Id,
+    known: &HashMap<(Tenant, String, String), RequestIdRow>,
+) {
+    let Some(key) = &pending.action else { return };
+    let Some(row) = known.get(&(tenant.clone(), key.method.clone().into_owned(), key.request_id.clone())) else {
+        return;
+    };
+    answer(pending.waiter.take(), act::answered(row, &key.content, execution));
+    pending.event = Event::Advance;
+    pending.action = None;
+}
+
+fn name_of(work: &CreateWork) -> Name {
+    (work.request.new.namespace.clone(), work.request.new.flow_id.clone())
+}
+
+/// The request was made out for a revision that is no longer the newest; whoever asks again gets the new one.
+pub(crate) fn flow_moved() -> Error {
+    Error::new(ErrorKind::Unavailable, "FLOW_MOVED", "the flow was changed at this very moment; try again")
+        .retry_after(Duration::from_millis(100))
 }
 
 /// The first answer to a request id is given again, or the clash is told. The handle reads the execution itself.
@@ -158,12 +217,7 @@ fn answer_replayed(work: CreateWork, row: &RequestIdRow) {
             let execution = new_execution(&work.request.tenant, &new, id.time());
             Ok(CreatedExecution { execution, replayed: true })
         }
-        _ => Err(Error::new(
-            ErrorKind::AlreadyExists,
-            "REQUEST_ID_REUSED",
-            "the request id was used before with other content",
-        )
-        .with("request_id", &row.request_id)),
+        _ => Err(act::reused(&row.request_id)),
     };
     let _ = reply.send(answer);
 }

@@ -1,6 +1,15 @@
 //! What is ready is stepped and added to the open batch.
 
+use std::borrow::Cow;
+
+use windhover_engine::{JobResult, LogLine};
+use windhover_types::{Level, State};
+
 use super::*;
+use crate::{batch::RequestName, effects};
+
+/// An attempt that has lost so many holders is not handed to another one.
+const MOST_LOSSES: u32 = 3;
 
 impl Core {
     /// Steps some of what is ready, in turn over the tenants: few enough that a finished commit is soon noticed.
@@ -20,14 +29,23 @@ impl Core {
     pub(super) fn create(&mut self, work: CreateWork) {
         let CreateRequest { tenant, new, request } = &work.request;
         let (id, is_derived) = (new.id, work.cause.is_some());
+        let shard = shard_of(tenant, id, self.shards);
+        let is_foreign = !self.owns_shard(shard);
+        if is_foreign && !is_derived {
+            shards::send_on(work);
+            return;
+        }
         if let Some(key) = request
-            && self.open.requests.contains_key(&(tenant.clone(), key.method, key.request_id.clone()))
+            && self.open.requests.contains_key(&(tenant.clone(), key.method.into(), key.request_id.clone()))
         {
             // Its twin is in this very batch; once that is committed the store tells which one counts.
             self.deferred.push(work);
             return;
         }
         if is_derived && self.existing.remove(&id) {
+            if is_foreign {
+                return;
+            }
             self.deliver(tenant.clone(), id, Pending::new(Event::Advance));
             return;
         }
@@ -39,8 +57,11 @@ impl Core {
             }
             return;
         }
+        let tenant = tenant.clone();
+        self.note_flow_version(&tenant);
+        let CreateRequest { new, request, .. } = &work.request;
         let now = clock::now();
-        let mut execution = new_execution(tenant, new, now);
+        let mut execution = new_execution(&tenant, new, now);
         execution.version = 1;
         self.open.bytes += size::of_new(&execution);
         if let Some(key) = request {
@@ -50,20 +71,30 @@ impl Core {
                 request_id: key.request_id.clone(),
                 content: key.content,
                 result: id.to_string(),
-                expires_at: now.plus(std::time::Duration::from_secs(REQUEST_ID_DAYS * 86_400)),
+                expires_at: act::expiry(now),
             };
-            self.open.add_request(row, key.method, id);
+            self.open.add_request(row, key.method.into(), id);
         }
-        let shard = shard_of(tenant, id, self.shards);
-        let flow = self.flows.cached(tenant, &new.namespace, &new.flow_id, Some(new.flow_revision));
+        let kept: Vec<_> = effects::kept_rows(&tenant, id, &new.task_runs).collect();
+        let flow = self.flows.cached(&tenant, &new.namespace, &new.flow_id, Some(new.flow_revision));
         let member = Member {
             as_created: work.reply.is_some().then(|| Box::new(execution.clone())),
             ..Member::without_steps(tenant.clone(), id, self.shards)
         };
-        let member = Member { create: Some(Box::new(work)), ..member };
-        let Some(flow) = flow else {
+        let member = Member { create: Some(Box::new(work)), is_foreign, ..member };
+        if is_foreign {
+            // Stored in the same transaction as what caused it; its owner takes it up.
+            let row = created_row(&tenant, id, shard);
+            effects::send_row(&mut self.open, row);
+            self.open.batch.task_runs.extend(kept);
+            self.open.batch.new_executions.push(execution);
+            self.open.members.push(member);
+            return;
+        }
+        let Some(flow) = flow.filter(|_| kept.is_empty()) else {
             // Stored as it is; taken up from the store once its flow is in memory.
             let tenant = execution.tenant.clone();
+            self.open.batch.task_runs.extend(kept);
             self.open.batch.new_executions.push(execution);
             self.open.members.push(member);
             self.slots.insert(id, Slot::Loading { tenant, pending: vec![Pending::new(Event::Advance)] });
@@ -75,6 +106,13 @@ impl Core {
             self.add_to_batch(live, member, Collector::default(), now);
         } else {
             self.step_into_batch(live, Some(member), now);
+        }
+    }
+
+    /// With others in the installation: what is computed now relies on the flows that are in memory now.
+    fn note_flow_version(&mut self, tenant: &Tenant) {
+        if self.membership == Membership::Member && !self.open.flow_versions.contains_key(tenant) {
+            self.open.flow_versions.insert(tenant.clone(), self.flows.version(tenant));
         }
     }
 
@@ -93,6 +131,7 @@ impl Core {
         let id = live.run.execution.id;
         let tenant = live.run.execution.tenant.clone();
         let is_new = member.is_some();
+        self.note_flow_version(&tenant);
         let mut member = member.unwrap_or_else(|| Member::without_steps(tenant.clone(), id, self.shards));
         let mut collector = Collector::default();
         // Flow triggers read what has ended, when the step is done and nothing can be waited for.
@@ -108,8 +147,9 @@ impl Core {
             return;
         }
         let careful = self.careful.contains(&id);
-        let (mut timers, mut inbox) = (Vec::new(), Vec::new());
+        let (mut timers, mut inbox, mut requests) = (Vec::new(), Vec::new(), Vec::new());
         let mut waiting = false;
+        let mut is_deferred = false;
         loop {
             // The rest comes into the next batch.
             let enough = careful || self.open.bytes + collector.bytes() >= BATCH_BYTES;
@@ -122,8 +162,17 @@ impl Core {
                 member.applied.push(pending);
                 continue;
             }
-            pending.too_late = live.run.execution.is_ended();
-            let outcome = self.step_once(&mut live, &pending.event, now);
+            if let Some(name) = pending.action.as_ref().map(|key| request_name(&tenant, key))
+                && self.open.requests.contains_key(&name)
+            {
+                // Its twin is in this very batch; once that is committed the store tells what came of it.
+                live.pending.push_front(pending);
+                is_deferred = true;
+                break;
+            }
+            let had_ended = live.run.execution.is_ended();
+            let poison = poison(&live, &pending, now);
+            let outcome = self.step_once(&mut live, poison.as_ref().unwrap_or(&pending.event), now);
             live.is_partial &= !live.facts.contains_key(&everything);
             let outcome = match outcome {
                 Ok(Step::Needs(facts)) if facts.iter().all(|fact| live.facts.contains_key(fact)) => {
@@ -139,7 +188,14 @@ impl Core {
                     }
                     inbox.extend(inbox_key(&tenant, id, &pending));
                     let more = output.more;
-                    collector.add(output, &live);
+                    pending.acted = Acted::of(&pending.event, had_ended, output.refused.clone());
+                    if let Some(key) = &pending.action {
+                        requests.push((
+                            act::row(&tenant, key, &Stored::Acted(pending.acted.clone()), now),
+                            key.method.clone(),
+                        ));
+                    }
+                    collector.add(output, &live, if poison.is_some() { 0 } else { pending.losses });
                     member.applied.push(pending);
                     if more {
                         live.pending.push_back(Pending::new(Event::Advance));
@@ -172,7 +228,9 @@ impl Core {
                     // The engine broke on this execution: it is parked, everybody else goes on.
                     self.careful.remove(&id);
                     tracing::error!(tenant = %tenant, execution = %id, reason, "an execution is parked");
-                    self.open.batch.inbox_done.extend(inbox_key(&tenant, id, &pending));
+                    if pending.action.is_none() {
+                        self.open.batch.inbox_done.extend(inbox_key(&tenant, id, &pending));
+                    }
                     if is_new {
                         // As it was before the step that broke, where that is known.
                         let row = member.as_created.as_deref().unwrap_or(&live.run.execution).clone();
@@ -180,6 +238,7 @@ impl Core {
                     }
                     for mut pending in std::iter::once(pending).chain(live.pending.drain(..)) {
                         answer(pending.waiter.take(), Err(parked(&reason)));
+                        self.store_failure(&tenant, id, &pending, Failed::Parked { reason: reason.clone() });
                         member.applied.push(pending);
                     }
                     self.open.batch.parked.push(ParkedRow { tenant, execution: id, reason });
@@ -193,8 +252,17 @@ impl Core {
         }
         self.open.batch.timers_cleared.append(&mut timers);
         self.open.batch.inbox_done.append(&mut inbox);
+        for (row, method) in requests {
+            self.open.add_request(row, method, id);
+        }
         live.facts.retain(|_, _| waiting);
         let touched = is_new || !member.applied.is_empty();
+        if is_deferred && !touched {
+            live.status = Status::Ready;
+            self.deferred_steps.push((tenant, id));
+            self.slots.insert(id, Slot::Live(live));
+            return;
+        }
         if !touched {
             live.status = if waiting { Status::Waiting } else { Status::Idle };
             self.slots.insert(id, Slot::Live(live));
@@ -253,4 +321,52 @@ impl Core {
             })
             .collect()
     }
+}
+
+/// The event that takes the place of a loss, once the attempt has cost so many workers: it fails, and says why.
+fn poison(live: &Live, pending: &Pending, now: Timestamp) -> Option<Event> {
+    let Event::JobLost { task_run, dispatch } = pending.event else { return None };
+    if pending.losses < MOST_LOSSES {
+        return None;
+    }
+    let run = live.run.task_run(task_run)?;
+    let error =
+        format!("the worker died {} times while it held this attempt; it is not handed to another one", pending.losses);
+    let line = LogLine {
+        at: now,
+        level: Level::Error,
+        message: error.clone(),
+        task_id: Some(run.task_id.clone()),
+        task_run_id: Some(task_run),
+        attempt: u32::try_from(run.attempts.len()).ok().map(|attempts| attempts.saturating_sub(1)),
+    };
+    tracing::warn!(
+        tenant = %live.run.execution.tenant,
+        execution = %live.run.execution.id,
+        task = run.task_id,
+        losses = pending.losses,
+        "an attempt fails: it has cost too many workers"
+    );
+    let result = JobResult {
+        started_at: now,
+        ended_at: now,
+        worker: None,
+        state: State::Failed,
+        outputs: None,
+        error: Some(error),
+        directory_outputs: None,
+        logs: vec![line],
+        metrics: Vec::new(),
+    };
+    Some(Event::JobEnded { task_run, dispatch, result: Box::new(result) })
+}
+
+fn request_name(tenant: &Tenant, key: &ActionKey) -> RequestName {
+    (tenant.clone(), Cow::clone(&key.method), key.request_id.clone())
+}
+
+/// What tells the owner of another shard of an execution that was made for it.
+pub(crate) fn created_row(tenant: &Tenant, id: Id, shard: u16) -> InboxRow {
+    let row = Id::derived(id.time(), &[b"created", id.as_bytes()]);
+    InboxRow { id: row, shard, tenant: tenant.clone(), execution: id, message: InboxMessage::Created }
 }

@@ -101,7 +101,7 @@ pub(crate) fn find(name: &str) -> Option<&'static FilterSpec> {
 }
 
 pub(crate) use date::format_instant;
-pub(crate) use text::slugify;
+pub use text::slugify;
 
 /// The text of an input that has to be one.
 fn text_input(input: &Value, filter: &str) -> Result<Arc<str>, Fault> {

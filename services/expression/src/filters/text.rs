@@ -298,7 +298,7 @@ pub(super) fn ends_with(session: &Session<'_>, input: Value, args: &Args) -> Ans
 }
 
 /// The form of a text in paths and links.
-pub(crate) fn slugify(text: &str) -> String {
+pub fn slugify(text: &str) -> String {
     let dashed: String = text.chars().map(|c| if is_java_whitespace(c) { '-' } else { c }).collect();
     let kept: String = dashed
         .nfd()

@@ -18,6 +18,59 @@ pub(crate) fn to_text(session: &Session<'_>, value: &Value) -> Result<String, Fa
     Ok(writer.out)
 }
 
+/// A JSON value as one line of a file of items, without the line's end.
+///
+/// # Errors
+/// It is nested too deeply.
+pub fn item_line(value: &serde_json::Value) -> Result<String, String> {
+    let mut line = String::new();
+    json_item(value, 0, &mut line)?;
+    Ok(line)
+}
+
+fn json_item(value: &serde_json::Value, depth: usize, out: &mut String) -> Result<(), String> {
+    use serde_json::Value as Json;
+    if depth > MAX_DEPTH {
+        return Err("A value to be written as Ion is nested too deeply".to_owned());
+    }
+    match value {
+        Json::Null => out.push_str("null"),
+        Json::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Json::Number(number) => match number.as_f64() {
+            Some(double) if number.is_f64() => out.push_str(&float(double)),
+            _ => out.push_str(&number.to_string()),
+        },
+        Json::String(text) => quoted(text, '"', out),
+        Json::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                json_item(item, depth + 1, out)?;
+            }
+            out.push(']');
+        }
+        Json::Object(map) => {
+            out.push('{');
+            for (index, (key, item)) in map.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                if is_identifier(key) {
+                    out.push_str(key)
+                } else {
+                    quoted(key, '\'', out)
+                }
+                out.push(':');
+                json_item(item, depth + 1, out)?;
+            }
+            out.push('}');
+        }
+    }
+    Ok(())
+}
+
 struct Writer<'a, 's> {
     session: &'s Session<'a>,
     out: String,

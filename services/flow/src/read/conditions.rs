@@ -5,9 +5,31 @@ use windhover_types::State;
 use super::fields::{self, Fields, below, is_template};
 use super::labels;
 use super::report::Report;
+use super::windows;
+use crate::condition::{
+    ConditionError, DateCondition, DateTest, countries, date_time, is_known, local_date, time_of_day,
+};
 use crate::table::{CONDITION_COMMON, Family, Role};
 use crate::yaml::{Content, Node};
-use crate::{Condition, Properties};
+use crate::{Condition, Properties, WindowSpec};
+
+/// Reads the conditions of a Flow trigger: a MultipleCondition among them is a window.
+pub(super) fn read_with_windows(report: &mut Report, node: &Node, path: &str) -> (Vec<Condition>, Vec<WindowSpec>) {
+    let Content::List(items) = &node.content else { return (read_list(report, node, path), Vec::new()) };
+    let (mut conditions, mut windows) = (Vec::new(), Vec::new());
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let entry = item.get("type").and_then(Node::scalar_text).and_then(crate::table::lookup);
+        match entry.filter(|entry| entry.family == Family::Multiple) {
+            Some(entry) => {
+                let fields = fields::read(report, item, &path, &[CONDITION_COMMON, entry.properties], entry.name);
+                windows.extend(fields.and_then(|fields| windows::multiple(report, &fields)));
+            }
+            None => conditions.extend(read(report, item, &path)),
+        }
+    }
+    (conditions, windows)
+}
 
 /// Reads a list of conditions. Unbuilt and unknown ones are reported and left out.
 pub(super) fn read_list(report: &mut Report, node: &Node, path: &str) -> Vec<Condition> {
@@ -19,7 +41,7 @@ pub(super) fn read_list(report: &mut Report, node: &Node, path: &str) -> Vec<Con
     items.iter().enumerate().filter_map(item).collect()
 }
 
-fn read(report: &mut Report, node: &Node, path: &str) -> Option<Condition> {
+pub(super) fn read(report: &mut Report, node: &Node, path: &str) -> Option<Condition> {
     let entry = super::tasks::resolve_type(report, node, path, Role::Condition)?;
     if !entry.is_built() {
         // Its nested conditions are not looked at: what they mean there is not known yet.
@@ -48,7 +70,99 @@ fn read(report: &mut Report, node: &Node, path: &str) -> Option<Condition> {
         Family::Or => inner(report, &fields).map(Condition::Or),
         Family::Not => inner(report, &fields).map(Condition::Not),
         Family::Expression => Some(Condition::Expression(fields.text(report, "expression")?)),
+        Family::ExecutionOutputs => Some(Condition::ExecutionOutputs(fields.text(report, "expression")?)),
+        Family::HasRetryAttempt => {
+            states(report, &fields, "in");
+            states(report, &fields, "notIn");
+            Some(Condition::HasRetryAttempt {
+                is_in: fields.properties(report, "in"),
+                not_in: fields.properties(report, "notIn"),
+            })
+        }
+        Family::ListeningFlow => Some(Condition::ListeningFlow {
+            namespace: fields.text(report, "namespace")?,
+            flow_id: fields.text(report, "flowId")?,
+        }),
+        Family::ListeningNamespace => Some(Condition::ListeningNamespace {
+            namespace: fields.text(report, "namespace")?,
+            prefix: fields.bool(report, "prefix", false),
+        }),
+        Family::Multiple => {
+            report.unsupported(path, node.at, "a MultipleCondition inside of other conditions");
+            None
+        }
+        Family::DateTimeBetween | Family::TimeBetween => between(report, &fields, entry.family),
+        Family::DayWeek => {
+            date(report, &fields, |report| Some(DateTest::DayWeek { day: fields.text(report, "dayOfWeek")? }))
+        }
+        Family::DayWeekInMonth => date(report, &fields, |report| {
+            let day = fields.text(report, "dayOfWeek")?;
+            Some(DateTest::DayWeekInMonth { day, occurrence: fields.text(report, "dayInMonth")? })
+        }),
+        Family::Weekend => date(report, &fields, |_| Some(DateTest::Weekend)),
+        Family::PublicHoliday => public_holiday(report, &fields),
         _ => None,
+    }
+}
+
+/// A condition on a date; a literal that is none is reported.
+fn date(
+    report: &mut Report,
+    fields: &Fields<'_>,
+    test: impl FnOnce(&mut Report) -> Option<DateTest>,
+) -> Option<Condition> {
+    let test = test(report)?;
+    let of_day = !matches!(test, DateTest::DateTimeBetween { .. } | DateTest::TimeBetween { .. });
+    literal(report, fields, "date", |text| if of_day { local_date(text).map(drop) } else { date_time(text).map(drop) });
+    Some(Condition::Date(DateCondition { date: fields.text(report, "date"), test }))
+}
+
+/// The server has no country of its own, so that the condition has to name one.
+fn public_holiday(report: &mut Report, fields: &Fields<'_>) -> Option<Condition> {
+    let part = fields.literal("subDivision");
+    match fields.literal("country") {
+        None => report.error(&fields.path("country"), fields.at, "country: must not be null"),
+        Some(country) if is_template(country) || part.is_some_and(is_template) => {}
+        Some(country) if is_known(country.trim(), part.map(str::trim)) => {}
+        Some(country) => {
+            let place = part.map_or_else(|| country.to_owned(), |part| format!("{country}, {part}"));
+            let known: Vec<&str> = countries().collect();
+            let what = format!("the calendar of public holidays of `{place}` (there are {})", known.join(", "));
+            report.unsupported(&fields.path("country"), fields.place("country"), &what);
+        }
+    }
+    date(report, fields, |report| {
+        let country = fields.text(report, "country")?;
+        Some(DateTest::PublicHoliday { country, part: fields.text(report, "subDivision") })
+    })
+}
+
+fn between(report: &mut Report, fields: &Fields<'_>, family: Family) -> Option<Condition> {
+    for bound in ["after", "before"] {
+        literal(report, fields, bound, |text| match family {
+            Family::TimeBetween => time_of_day(text).map(drop),
+            _ => date_time(text).map(drop),
+        });
+    }
+    date(report, fields, |report| {
+        let (after, before) = (fields.text(report, "after"), fields.text(report, "before"));
+        Some(match family {
+            Family::TimeBetween => DateTest::TimeBetween { after, before },
+            _ => DateTest::DateTimeBetween { after, before },
+        })
+    })
+}
+
+/// Reports a text without a template that cannot be read.
+fn literal(
+    report: &mut Report,
+    fields: &Fields<'_>,
+    name: &str,
+    read: impl FnOnce(&str) -> Result<(), ConditionError>,
+) {
+    let Some(text) = fields.literal(name).filter(|text| !is_template(text)) else { return };
+    if let Err(error) = read(text.trim()) {
+        report.error(&fields.path(name), fields.place(name), format!("{name}: {error}"));
     }
 }
 

@@ -240,7 +240,11 @@ fn check(report: &mut Report, kind: Kind, node: &Node, path: &str) -> bool {
     match problem {
         None => true,
         Some(message) => {
-            report.error(path, node.at, message);
+            let suggestion = match (kind, node.scalar_text()) {
+                (Kind::Choice(values), Some(text)) if !report.is_full() => nearest(text, values.iter().copied()),
+                _ => None,
+            };
+            report.error_with(path, node.at, message, suggestion.map(str::to_owned));
             false
         }
     }

@@ -7,8 +7,8 @@ use super::check::{self, IdRule, Ids};
 use super::fields::{self, Fields};
 use super::report::Report;
 use super::tasks::{Tasks, Within, worker_group};
-use super::{inputs, labels, retry, triggers};
-use crate::table::{CHECK, CONCURRENCY, FLOW, PropertySpec};
+use super::{inputs, labels, retry, rules, triggers};
+use crate::table::FLOW;
 use crate::yaml::{Content, Node};
 use crate::{Flow, ListKind, TaskList};
 
@@ -38,14 +38,18 @@ pub(super) fn read(report: &mut Report, node: &Node) -> Option<Flow> {
     let main = list(&mut tasks, &fields, "tasks", ListKind::Main);
     let errors = list(&mut tasks, &fields, "errors", ListKind::Errors);
     let finally = list(&mut tasks, &fields, "finally", ListKind::Finally);
-    let (index, task_ids) = rest_of_ids(tasks, &fields);
+    let after_execution = list(&mut tasks, &fields, "afterExecution", ListKind::AfterExecution);
+    let listeners = tasks.listeners(fields.get("listeners"));
+    let Tasks { index, ids: task_ids, .. } = tasks;
     if fields.get("tasks").is_none_or(|node| matches!(&node.content, Content::List(items) if items.is_empty())) {
         report.error("tasks", fields.place("tasks"), "tasks: must not be empty");
     }
     let outputs = fields.get("outputs").map(|node| inputs::read_outputs(report, node, "outputs")).unwrap_or_default();
     check::dashes(report, &input_ids, &task_ids);
     let triggers = fields.get("triggers").map(|node| triggers::read_list(report, node, "triggers")).unwrap_or_default();
-    unbuilt(report, &fields);
+    let concurrency = fields.get("concurrency").and_then(|node| rules::concurrency(report, node));
+    let sla = rules::sla_list(report, fields.get("sla"));
+    let checks = rules::check_list(report, fields.get("checks"));
     let labels = fields.get("labels").map(|node| labels::of_flow(report, node, "labels")).unwrap_or_default();
     let retry = fields.get("retry").and_then(|node| retry::read(report, node, "retry"));
     let disabled = fields.bool(report, "disabled", false);
@@ -58,8 +62,13 @@ pub(super) fn read(report: &mut Report, node: &Node) -> Option<Flow> {
         tasks: main,
         errors,
         finally,
+        after_execution,
+        listeners,
         triggers,
         retry,
+        concurrency,
+        sla,
+        checks,
         disabled,
         index,
         id,
@@ -69,18 +78,6 @@ pub(super) fn read(report: &mut Report, node: &Node) -> Option<Flow> {
 
 fn list(tasks: &mut Tasks<'_>, fields: &Fields<'_>, name: &str, list: ListKind) -> TaskList {
     tasks.read_list(fields.get(name), name, &Within { parent: None, list, disabled: false })
-}
-
-/// Ids of the tasks in lists that are not built: they take part in the check for duplicates.
-fn rest_of_ids(mut tasks: Tasks<'_>, fields: &Fields<'_>) -> (indexmap::IndexMap<String, crate::TaskPlace>, Ids) {
-    let within = Within { parent: None, list: ListKind::Main, disabled: true };
-    tasks.read_list(fields.get("afterExecution"), "afterExecution", &within);
-    if let Some(Content::List(items)) = fields.get("listeners").map(|node| &node.content) {
-        for (index, item) in items.iter().enumerate() {
-            tasks.read_list(item.get("tasks"), &format!("listeners[{index}].tasks"), &within);
-        }
-    }
-    (tasks.index, tasks.ids)
 }
 
 /// The flow's id, checked with its namespace.
@@ -103,29 +100,5 @@ fn variables(fields: &Fields<'_>) -> JsonMap {
     match fields.get("variables").map(Node::to_value) {
         Some(Value::Object(map)) => map,
         _ => JsonMap::new(),
-    }
-}
-
-/// What can be said of properties that are not built: their own mistakes are mistakes already.
-fn unbuilt(report: &mut Report, fields: &Fields<'_>) {
-    let mut each = |name: &str, specs: &'static [PropertySpec], class: &str| {
-        let Some(node) = fields.get(name) else { return };
-        match &node.content {
-            Content::List(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    fields::read(report, item, &format!("{name}[{index}]"), &[specs], class);
-                }
-            }
-            _ => {
-                fields::read(report, node, name, &[specs], class);
-            }
-        }
-    };
-    each("checks", CHECK, "check");
-    each("concurrency", CONCURRENCY, "concurrency");
-    if let Some(node) = fields.get("concurrency").and_then(|node| node.get("limit"))
-        && node.to_value().as_i64().is_some_and(|limit| limit < 1)
-    {
-        report.error("concurrency.limit", node.at, "limit: must be greater than 0");
     }
 }

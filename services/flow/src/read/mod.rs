@@ -5,12 +5,15 @@ mod conditions;
 mod defaults;
 mod fields;
 mod flow;
+mod flowables;
 mod inputs;
 mod labels;
 mod report;
 mod retry;
+mod rules;
 mod tasks;
 mod triggers;
+mod windows;
 
 use windhover_types::{Severity, Violation};
 

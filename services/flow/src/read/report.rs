@@ -9,9 +9,8 @@ use crate::yaml::{Node, Position, Problem};
 /// More violations than anybody reads are counted, not kept.
 const MOST: usize = 500;
 
-/// Functions of expressions whose services this version does not have: a key-value store, files, calls from templates.
-const UNBUILT_FUNCTIONS: [&str; 8] =
-    ["kv", "randomPort", "read", "fileSize", "fileExists", "isFileEmpty", "fileURI", "http"];
+/// Functions of expressions whose services this version does not have: calls from templates.
+const UNBUILT_FUNCTIONS: [&str; 2] = ["randomPort", "http"];
 
 pub(super) struct Report {
     mode: Mode,

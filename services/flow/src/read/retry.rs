@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::fields::{self, Fields};
 use super::report::Report;
-use crate::table::RETRY;
+use crate::table::{RETRY, nearest};
 use crate::yaml::Node;
-use crate::{Retry, RetryDelay, parse_duration};
+use crate::{Retry, RetryBehavior, RetryDelay, parse_duration};
 
 /// Reads a retry; nothing when it cannot work.
 pub(super) fn read(report: &mut Report, node: &Node, path: &str) -> Option<Retry> {
@@ -44,10 +44,12 @@ pub(super) fn read(report: &mut Report, node: &Node, path: &str) -> Option<Retry
         }
         other => {
             let at = fields.place("type");
-            report.error(
+            let suggestion = nearest(other, ["constant", "exponential", "random"].into_iter()).map(str::to_owned);
+            report.error_with(
                 &fields.path("type"),
                 at,
                 format!("Invalid type: {other}; retries are constant, exponential or random"),
+                suggestion,
             );
             return None;
         }
@@ -57,7 +59,7 @@ pub(super) fn read(report: &mut Report, node: &Node, path: &str) -> Option<Retry
             report.error(&fields.path(name), fields.at, format!("{name}: must not be null"));
         }
     }
-    behavior(report, &fields);
+    let behavior = behavior(report, &fields);
     let max_attempts = max_attempts(report, &fields);
     let delay = match kind {
         "constant" => RetryDelay::Constant { interval: interval? },
@@ -69,7 +71,7 @@ pub(super) fn read(report: &mut Report, node: &Node, path: &str) -> Option<Retry
         _ => RetryDelay::Random { min: duration(&fields, "minInterval")?, max: max_interval? },
     };
     let warning_on_retry = fields.bool(report, "warningOnRetry", false);
-    Some(Retry { delay, max_attempts, max_duration, warning_on_retry })
+    Some(Retry { delay, max_attempts, max_duration, warning_on_retry, behavior })
 }
 
 /// A literal duration; what is none has been reported, templates are not rendered here.
@@ -77,16 +79,17 @@ fn duration(fields: &Fields<'_>, name: &str) -> Option<Duration> {
     parse_duration(fields.literal(name)?).ok()
 }
 
-fn behavior(report: &mut Report, fields: &Fields<'_>) {
-    let Some(node) = fields.get("behavior") else { return };
+fn behavior(report: &mut Report, fields: &Fields<'_>) -> RetryBehavior {
+    let Some(node) = fields.get("behavior") else { return RetryBehavior::FailedTask };
     match node.scalar_text() {
-        Some("RETRY_FAILED_TASK") => {}
-        Some("CREATE_NEW_EXECUTION") => {
-            report.unsupported(&fields.path("behavior"), node.at, "`behavior: CREATE_NEW_EXECUTION` of a retry");
-        }
+        Some("RETRY_FAILED_TASK") => RetryBehavior::FailedTask,
+        Some("CREATE_NEW_EXECUTION") => RetryBehavior::NewExecution,
         _ => {
             let message = "expected one of RETRY_FAILED_TASK, CREATE_NEW_EXECUTION";
-            report.error(&fields.path("behavior"), node.at, message);
+            let names = ["RETRY_FAILED_TASK", "CREATE_NEW_EXECUTION"].into_iter();
+            let suggestion = nearest(node.scalar_text().unwrap_or_default(), names).map(str::to_owned);
+            report.error_with(&fields.path("behavior"), node.at, message, suggestion);
+            RetryBehavior::FailedTask
         }
     }
 }

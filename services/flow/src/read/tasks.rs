@@ -12,7 +12,7 @@ use super::{labels, retry};
 use crate::table::{self, Family, Role, TASK_COMMON, TaskType, nearest_type};
 use crate::yaml::{Content, Node};
 use crate::{
-    Block, Fallback, ForEachValues, Handlers, ListKind, Runnable, Subflow, Task, TaskKind, TaskList, TaskPlace, Text,
+    Block, Fallback, Handlers, ListKind, RestartBehavior, Runnable, Subflow, Task, TaskKind, TaskList, TaskPlace, Text,
     WorkerGroup,
 };
 
@@ -52,7 +52,7 @@ pub(super) fn resolve_type(report: &mut Report, node: &Node, path: &str, role: R
         report.error(&path, type_node.at, format!("type: expected a text, but got {}", type_node.describe()));
         return None;
     };
-    let Some(entry) = table::lookup(name) else {
+    let Some(entry) = table::lookup(name).filter(|entry| entry.family != Family::Generated) else {
         let near = if report.is_full() { None } else { nearest_type(name, role) };
         let suggestion = near.map(str::to_owned);
         let message = format!("Invalid type: {name}; no plugin registered for the defined type");
@@ -83,23 +83,28 @@ impl Tasks<'_> {
         let mut list = TaskList::new();
         for (index, item) in items.iter().enumerate() {
             if let Some(task) = self.read(item, &format!("{path}[{index}]"), within) {
-                let task = Arc::new(task);
-                let place = TaskPlace {
-                    task: Arc::clone(&task),
-                    parent: within.parent.map(str::to_owned),
-                    list: within.list.clone(),
-                    position: list.len(),
-                };
-                if !within.disabled {
-                    self.index.insert(task.id.clone(), place);
-                }
-                list.push(task);
+                self.add(&mut list, task, within);
             }
         }
         list
     }
 
-    fn read(&mut self, node: &Node, path: &str, within: &Within<'_>) -> Option<Task> {
+    /// Puts a task at the end of its list and into the index.
+    pub(super) fn add(&mut self, list: &mut TaskList, task: Task, within: &Within<'_>) {
+        let task = Arc::new(task);
+        let place = TaskPlace {
+            task: Arc::clone(&task),
+            parent: within.parent.map(str::to_owned),
+            list: within.list.clone(),
+            position: list.len(),
+        };
+        if !within.disabled {
+            self.index.insert(task.id.clone(), place);
+        }
+        list.push(task);
+    }
+
+    pub(super) fn read(&mut self, node: &Node, path: &str, within: &Within<'_>) -> Option<Task> {
         if let Some(id) = node.get("id").and_then(|id| id.scalar_text().map(|text| (text, id.at))) {
             self.ids.add(self.report, "task id", id.0, &below(path, "id"), id.1);
         }
@@ -120,7 +125,11 @@ impl Tasks<'_> {
         let report = &mut *self.report;
         let runnable = matches!(kind, TaskKind::Runnable(_));
         let timeout = fields.text(report, "timeout");
-        for name in ["timeout", "workerGroup"].into_iter().filter(|_| !runnable) {
+        let pause = matches!(kind, TaskKind::Pause(_));
+        let directory = matches!(kind, TaskKind::WorkingDirectory(_));
+        let acts = |name: &str| (pause && name == "timeout") || (directory && name == "workerGroup");
+        let idle = |name: &&str| !(runnable || acts(name));
+        for name in ["timeout", "workerGroup"].into_iter().filter(idle) {
             if let Some(at) = fields.get(name).map(|node| node.at) {
                 report.warning(
                     &fields.path(name),
@@ -169,6 +178,21 @@ impl Tasks<'_> {
             },
             Family::Switch => self.switch(fields, within)?,
             Family::ForEach => self.for_each(fields, within)?,
+            Family::EachSequential => TaskKind::ForEach {
+                values: self.each(fields, "value")?,
+                concurrency_limit: 1,
+                block: self.block(fields, within),
+            },
+            Family::EachParallel => TaskKind::EachParallel {
+                values: self.each(fields, "value")?,
+                concurrent: fields.text(self.report, "concurrent"),
+                block: self.block(fields, within),
+            },
+            Family::Dag => self.dag(fields, within),
+            Family::LoopUntil => self.loop_until(fields, within)?,
+            Family::Pause => self.pause(fields, within),
+            Family::WorkingDirectory => self.working_directory(fields, within),
+            Family::ForEachItem => self.for_each_item(fields, within)?,
             Family::Subflow => TaskKind::Subflow(Box::new(self.subflow(fields)?)),
             _ => {
                 let properties = fields.map_of(self.report, entry.properties);
@@ -178,18 +202,18 @@ impl Tasks<'_> {
         })
     }
 
-    fn block(&mut self, fields: &Fields<'_>, within: &Within<'_>) -> Block {
+    pub(super) fn block(&mut self, fields: &Fields<'_>, within: &Within<'_>) -> Block {
         Block { tasks: self.filled(fields, "tasks", ListKind::Main, within), handlers: self.handlers(fields, within) }
     }
 
-    fn handlers(&mut self, fields: &Fields<'_>, within: &Within<'_>) -> Handlers {
+    pub(super) fn handlers(&mut self, fields: &Fields<'_>, within: &Within<'_>) -> Handlers {
         Handlers {
             errors: self.list(fields, "errors", ListKind::Errors, within),
             finally: self.list(fields, "finally", ListKind::Finally, within),
         }
     }
 
-    fn list(&mut self, fields: &Fields<'_>, name: &str, list: ListKind, within: &Within<'_>) -> TaskList {
+    pub(super) fn list(&mut self, fields: &Fields<'_>, name: &str, list: ListKind, within: &Within<'_>) -> TaskList {
         self.read_list(fields.get(name), &fields.path(name), &Within { list, ..within.clone() })
     }
 
@@ -233,28 +257,7 @@ impl Tasks<'_> {
         Some(TaskKind::Switch { value: fields.text(self.report, "value")?, cases, defaults, handlers })
     }
 
-    fn for_each(&mut self, fields: &Fields<'_>, within: &Within<'_>) -> Option<TaskKind> {
-        let values = fields.get("values").map(|node| match &node.content {
-            Content::Scalar(scalar) => {
-                ForEachValues::Text(self.report.text(&scalar.text, &fields.path("values"), node))
-            }
-            _ => ForEachValues::List(fields::build(self.report, table::Kind::List, node, &fields.path("values"))),
-        });
-        let limit = fields.int(self.report, "concurrencyLimit").unwrap_or(1);
-        let concurrency_limit = u32::try_from(limit).unwrap_or_else(|_| {
-            let at = fields.place("concurrencyLimit");
-            self.report.error(
-                &fields.path("concurrencyLimit"),
-                at,
-                "concurrencyLimit: must be greater than or equal to 0",
-            );
-            1
-        });
-        let block = self.block(fields, within);
-        Some(TaskKind::ForEach { values: values?, concurrency_limit, block })
-    }
-
-    fn subflow(&mut self, fields: &Fields<'_>) -> Option<Subflow> {
+    pub(super) fn subflow(&mut self, fields: &Fields<'_>) -> Option<Subflow> {
         let report = &mut *self.report;
         let (namespace, flow_id) = (fields.text(report, "namespace"), fields.text(report, "flowId"));
         for (name, text) in [("namespace", &namespace), ("flowId", &flow_id)] {
@@ -282,6 +285,8 @@ impl Tasks<'_> {
             wait: fields.bool(report, "wait", true),
             transmit_failed: fields.bool(report, "transmitFailed", true),
             inherit_labels: fields.bool(report, "inheritLabels", false),
+            schedule_date: fields.text(report, "scheduleDate"),
+            restart_behavior: restart_behavior(report, fields),
             namespace: namespace?,
             flow_id: flow_id?,
         })
@@ -314,6 +319,18 @@ impl Tasks<'_> {
                 }
             }
         }
+    }
+}
+
+fn restart_behavior(report: &mut Report, fields: &Fields<'_>) -> RestartBehavior {
+    match fields.literal("restartBehavior") {
+        Some("NEW_EXECUTION") => RestartBehavior::NewExecution,
+        Some(text) if is_template(text) => {
+            let path = fields.path("restartBehavior");
+            report.unsupported(&path, fields.place("restartBehavior"), "a template in `restartBehavior`");
+            RestartBehavior::RetryFailed
+        }
+        _ => RestartBehavior::RetryFailed,
     }
 }
 

@@ -22,7 +22,35 @@ macro_rules! condition {
     };
 }
 
+const DAYS: Kind = Kind::Choice(&["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"]);
+
 pub(super) const TYPES: &[TaskType] = &[
+    condition!(
+        DateTimeBetween,
+        "DateTimeBetween",
+        &[new("date", Kind::Text), new("after", Kind::Text), new("before", Kind::Text)]
+    ),
+    condition!(
+        TimeBetween,
+        "TimeBetween",
+        &[new("date", Kind::Text), new("after", Kind::Text), new("before", Kind::Text)]
+    ),
+    condition!(DayWeek, "DayWeek", &[new("date", Kind::Text), new("dayOfWeek", DAYS).required()]),
+    condition!(
+        DayWeekInMonth,
+        "DayWeekInMonth",
+        &[
+            new("date", Kind::Text),
+            new("dayOfWeek", DAYS).required(),
+            new("dayInMonth", Kind::Choice(&["FIRST", "SECOND", "THIRD", "FOURTH", "LAST"])).required(),
+        ]
+    ),
+    condition!(Weekend, "Weekend", &[new("date", Kind::Text)]),
+    condition!(
+        PublicHoliday,
+        "PublicHoliday",
+        &[new("date", Kind::Text), new("country", Kind::Text), new("subDivision", Kind::Text)]
+    ),
     condition!(ExecutionStatus, "ExecutionStatus", &[new("in", Kind::List), new("notIn", Kind::List)]),
     condition!(
         ExecutionNamespace,
@@ -39,6 +67,37 @@ pub(super) const TYPES: &[TaskType] = &[
         &[new("namespace", Kind::Text).required(), new("flowId", Kind::Text).required()]
     ),
     condition!(ExecutionLabels, "ExecutionLabels", &[new("labels", Kind::Nested).required()]),
+    condition!(ExecutionOutputs, "ExecutionOutputs", &[new("expression", Kind::Text).required()]),
+    condition!(HasRetryAttempt, "HasRetryAttempt", &[new("in", Kind::List), new("notIn", Kind::List)]),
+    TaskType {
+        name: core!("condition.FlowCondition"),
+        aliases: &[old_condition!("FlowCondition")],
+        family: Family::ListeningFlow,
+        inline: false,
+        properties: &[new("namespace", Kind::Text).required(), new("flowId", Kind::Text).required()],
+    },
+    TaskType {
+        name: core!("condition.FlowNamespaceCondition"),
+        aliases: &[old_condition!("FlowNamespaceCondition")],
+        family: Family::ListeningNamespace,
+        inline: false,
+        properties: &[new("namespace", Kind::Text).required(), new("prefix", Kind::Bool)],
+    },
+    TaskType {
+        name: core!("condition.MultipleCondition"),
+        aliases: &[old_condition!("MultipleCondition")],
+        family: Family::Multiple,
+        inline: false,
+        properties: &[
+            new("id", Kind::Literal).required(),
+            new("conditions", Kind::Nested).required(),
+            new("timeWindow", Kind::Nested),
+            new("resetOnSuccess", Kind::Bool),
+            // Deprecated: the same of `timeWindow`.
+            new("window", Kind::Duration),
+            new("windowAdvance", Kind::Duration),
+        ],
+    },
     condition!(Or, "Or", &[new("conditions", Kind::Nested).required()]),
     condition!(Not, "Not", &[new("conditions", Kind::Nested).required()]),
     TaskType {

@@ -20,15 +20,15 @@ pub const FLOW: &[PropertySpec] = &[
     new("tasks", Kind::Nested),
     new("errors", Kind::Nested),
     new("finally", Kind::Nested),
-    new("afterExecution", Kind::Nested).unbuilt(),
+    new("afterExecution", Kind::Nested),
     new("triggers", Kind::Nested),
     new("pluginDefaults", Kind::Nested),
     new("taskDefaults", Kind::Nested),
-    new("listeners", Kind::Nested).unbuilt(),
-    new("concurrency", Kind::Nested).unbuilt(),
+    new("listeners", Kind::Nested),
+    new("concurrency", Kind::Nested),
     new("retry", Kind::Nested),
-    new("sla", Kind::Nested).unbuilt(),
-    new("checks", Kind::Nested).unbuilt(),
+    new("sla", Kind::Nested),
+    new("checks", Kind::Nested),
     new("disabled", Kind::Bool),
     new("deleted", Kind::Bool),
     new("tenantId", Kind::Literal),
@@ -66,7 +66,8 @@ pub const TRIGGER_COMMON: &[PropertySpec] = &[
     new("conditions", Kind::Nested),
     new("disabled", Kind::Bool),
     new("labels", Kind::Nested),
-    new("stopAfter", Kind::Nested).unbuilt(),
+    // Acts when an execution is over that a schedule waits for: nothing to Flow triggers and webhooks.
+    new("stopAfter", Kind::Nested),
     new("logLevel", Kind::Level).aliases(&["minLogLevel"]),
     new("logToFile", Kind::Bool).only("false"),
     new("workerGroup", Kind::Object(WORKER_GROUP)),
@@ -94,6 +95,20 @@ pub const RETRY: &[PropertySpec] = &[
 
 pub const CONCURRENCY: &[PropertySpec] =
     &[new("limit", Kind::Int).required(), new("behavior", Kind::Choice(&["QUEUE", "CANCEL", "FAIL"]))];
+
+/// Flow model reference 4.15.
+pub const LISTENER: &[PropertySpec] =
+    &[new("description", Kind::Literal), new("conditions", Kind::Nested), new("tasks", Kind::Nested).required()];
+
+/// Flow model reference 4.12: of both types.
+pub const SLA: &[PropertySpec] = &[
+    new("id", Kind::Literal).required(),
+    new("type", Kind::Literal).required(),
+    new("behavior", Kind::Choice(&["FAIL", "CANCEL", "NONE"])).required(),
+    new("labels", Kind::Nested),
+    new("duration", Kind::Duration),
+    new("assert", Kind::Text),
+];
 
 /// Flow model 1.x reference 1.3.
 pub const CHECK: &[PropertySpec] = &[

@@ -4,6 +4,7 @@
 mod conditions;
 mod flow;
 mod notifications;
+mod storage;
 mod tasks;
 mod triggers;
 mod unbuilt;
@@ -11,9 +12,13 @@ mod unbuilt;
 use std::{collections::HashMap, sync::LazyLock};
 
 pub use flow::{
-    CHECK, CONCURRENCY, CONDITION_COMMON, FLOW, INPUT_COMMON, OUTPUT, PLUGIN_DEFAULT, RETRY, TASK_COMMON,
-    TRIGGER_COMMON, WORKER_GROUP, input_properties,
+    CHECK, CONCURRENCY, CONDITION_COMMON, FLOW, INPUT_COMMON, LISTENER, OUTPUT, PLUGIN_DEFAULT, RETRY, SLA,
+    TASK_COMMON, TRIGGER_COMMON, WORKER_GROUP, input_properties,
 };
+
+pub use tasks::DAG_TASK;
+pub(crate) use tasks::{DIRECTORY, ITEMS_TYPE, MERGE_TYPE, SPLIT_TYPE};
+pub use triggers::{FILTER, FILTER_PRECONDITION, FLOW_PRECONDITION, PRECONDITIONS, TIME_WINDOW};
 
 /// A type that flows can name.
 #[derive(Debug)]
@@ -43,15 +48,28 @@ pub enum Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
     Runnable,
+    /// Changes its execution: always runs in the executor, never again when it fails.
+    Updating,
     Sequential,
     AllowFailure,
     Parallel,
     If,
     Switch,
     ForEach,
+    EachSequential,
+    EachParallel,
+    Dag,
+    LoopUntil,
+    Pause,
+    WorkingDirectory,
+    ForEachItem,
+    /// A task that flows do not name: part of another one.
+    Generated,
     Subflow,
     FlowTrigger,
     Webhook,
+    Schedule,
+    ScheduleOnDates,
     ExecutionStatus,
     ExecutionNamespace,
     ExecutionFlow,
@@ -59,6 +77,17 @@ pub enum Family {
     Or,
     Not,
     Expression,
+    DateTimeBetween,
+    TimeBetween,
+    DayWeek,
+    DayWeekInMonth,
+    Weekend,
+    PublicHoliday,
+    ExecutionOutputs,
+    HasRetryAttempt,
+    ListeningFlow,
+    ListeningNamespace,
+    Multiple,
     /// Known, and not built yet: refused as unsupported.
     Unbuilt(Role),
 }
@@ -67,21 +96,41 @@ impl Family {
     pub const fn role(self) -> Role {
         match self {
             Family::Runnable
+            | Family::Updating
             | Family::Sequential
             | Family::AllowFailure
             | Family::Parallel
             | Family::If
             | Family::Switch
             | Family::ForEach
+            | Family::EachSequential
+            | Family::EachParallel
+            | Family::Dag
+            | Family::LoopUntil
+            | Family::Pause
+            | Family::WorkingDirectory
+            | Family::ForEachItem
+            | Family::Generated
             | Family::Subflow => Role::Task,
-            Family::FlowTrigger | Family::Webhook => Role::Trigger,
+            Family::FlowTrigger | Family::Webhook | Family::Schedule | Family::ScheduleOnDates => Role::Trigger,
             Family::ExecutionStatus
             | Family::ExecutionNamespace
             | Family::ExecutionFlow
             | Family::ExecutionLabels
             | Family::Or
             | Family::Not
-            | Family::Expression => Role::Condition,
+            | Family::Expression
+            | Family::DateTimeBetween
+            | Family::TimeBetween
+            | Family::DayWeek
+            | Family::DayWeekInMonth
+            | Family::Weekend
+            | Family::PublicHoliday
+            | Family::ExecutionOutputs
+            | Family::HasRetryAttempt
+            | Family::ListeningFlow
+            | Family::ListeningNamespace
+            | Family::Multiple => Role::Condition,
             Family::Unbuilt(role) => role,
         }
     }
@@ -197,6 +246,7 @@ impl TaskType {
 pub fn types() -> impl Iterator<Item = &'static TaskType> {
     [
         tasks::TYPES,
+        storage::TYPES,
         triggers::TYPES,
         conditions::TYPES,
         notifications::BUILT,
@@ -204,7 +254,6 @@ pub fn types() -> impl Iterator<Item = &'static TaskType> {
         notifications::TRIGGERS,
         unbuilt::TASKS,
         unbuilt::TRIGGERS,
-        unbuilt::CONDITIONS,
         unbuilt::PARTS,
     ]
     .into_iter()

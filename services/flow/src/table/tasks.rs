@@ -10,6 +10,47 @@ const TASKS: PropertySpec = new("tasks", Kind::Nested);
 const ERRORS: PropertySpec = new("errors", Kind::Nested);
 const FINALLY: PropertySpec = new("finally", Kind::Nested);
 
+pub(crate) const SPLIT_TYPE: &str = core!("flow.ForEachItem$ForEachItemSplit");
+pub(crate) const ITEMS_TYPE: &str = core!("flow.ForEachItem$ForEachItemExecutable");
+pub(crate) const MERGE_TYPE: &str = core!("flow.ForEachItem$ForEachItemMergeOutputs");
+
+/// How a file is split (flow model 1.x reference 5.3).
+const BATCH: &[PropertySpec] = &[
+    new("rows", Kind::Int),
+    new("bytes", Kind::Text),
+    new("partitions", Kind::Int),
+    new("separator", Kind::Text),
+    new("regexPattern", Kind::Text),
+];
+
+const ITEMS: PropertySpec = new("items", Kind::Text);
+const BATCH_PROPERTY: PropertySpec = new("batch", Kind::Object(BATCH));
+
+/// What files a WorkingDirectory has, and which are kept.
+pub(crate) const DIRECTORY: &[PropertySpec] = &[
+    new("cache", Kind::Object(&[new("patterns", Kind::List).required(), new("ttl", Kind::Duration)])),
+    new(
+        "namespaceFiles",
+        Kind::Object(&[
+            new("enabled", Kind::Bool),
+            new("include", Kind::List),
+            new("exclude", Kind::List),
+            new("namespaces", Kind::List),
+            new("ifExists", Kind::Choice(&["OVERWRITE", "FAIL", "WARN", "IGNORE"])),
+            new("folderPerNamespace", Kind::Bool),
+        ]),
+    ),
+    new("inputFiles", Kind::Map),
+    new("outputFiles", Kind::List),
+];
+
+/// When a LoopUntil looks again, and when it gives up.
+const CHECK_FREQUENCY: &[PropertySpec] =
+    &[new("interval", Kind::Duration), new("maxIterations", Kind::Int), new("maxDuration", Kind::Duration)];
+
+/// A task of a Dag with the ids of those that it waits for.
+pub const DAG_TASK: &[PropertySpec] = &[new("task", Kind::Nested).required(), new("dependsOn", Kind::List)];
+
 /// Options of the http tasks (flow model 1.x reference 5.4), with the older flat forms.
 pub(super) const HTTP_OPTIONS: &[PropertySpec] = &[
     new("timeout", Kind::Object(&[new("connectTimeout", Kind::Duration), new("readIdleTimeout", Kind::Duration)])),
@@ -99,6 +140,34 @@ pub(super) const TYPES: &[TaskType] = &[
         properties: &[new("conditions", Kind::List).required(), new("errorMessage", Kind::Text)],
     },
     TaskType {
+        name: core!("execution.Labels"),
+        aliases: &[old_task!("executions.Labels")],
+        family: Family::Updating,
+        inline: true,
+        properties: &[new("labels", Kind::Any).required()],
+    },
+    TaskType {
+        name: core!("execution.SetVariables"),
+        aliases: &[],
+        family: Family::Updating,
+        inline: true,
+        properties: &[new("variables", Kind::Map).required(), new("overwrite", Kind::Bool)],
+    },
+    TaskType {
+        name: core!("execution.UnsetVariables"),
+        aliases: &[],
+        family: Family::Updating,
+        inline: true,
+        properties: &[new("variables", Kind::List).required(), new("ignoreMissing", Kind::Bool)],
+    },
+    TaskType {
+        name: core!("execution.Exit"),
+        aliases: &[],
+        family: Family::Updating,
+        inline: true,
+        properties: &[new("state", Kind::Choice(&["SUCCESS", "WARNING", "FAILED", "CANCELLED", "CANCELED", "KILLED"]))],
+    },
+    TaskType {
         name: core!("flow.Sleep"),
         aliases: &[],
         family: Family::Runnable,
@@ -186,6 +255,101 @@ pub(super) const TYPES: &[TaskType] = &[
         ],
     },
     TaskType {
+        name: core!("flow.EachSequential"),
+        aliases: &[old_task!("flows.EachSequential")],
+        family: Family::EachSequential,
+        inline: false,
+        properties: &[new("value", Kind::Any).required(), TASKS.required(), ERRORS, FINALLY],
+    },
+    TaskType {
+        name: core!("flow.EachParallel"),
+        aliases: &[old_task!("flows.EachParallel")],
+        family: Family::EachParallel,
+        inline: false,
+        properties: &[
+            new("value", Kind::Any).required(),
+            new("concurrent", Kind::Int),
+            TASKS.required(),
+            ERRORS,
+            FINALLY,
+        ],
+    },
+    TaskType {
+        name: core!("flow.Dag"),
+        aliases: &[old_task!("flows.Dag")],
+        family: Family::Dag,
+        inline: false,
+        properties: &[TASKS.required(), new("concurrent", Kind::Int), ERRORS, FINALLY],
+    },
+    TaskType {
+        name: core!("flow.LoopUntil"),
+        aliases: &[core!("flow.WaitFor")],
+        family: Family::LoopUntil,
+        inline: false,
+        properties: &[
+            new("condition", Kind::Text).required(),
+            TASKS.required(),
+            new("failOnMaxReached", Kind::Bool),
+            new("checkFrequency", Kind::Object(CHECK_FREQUENCY)),
+            ERRORS,
+            FINALLY,
+        ],
+    },
+    TaskType {
+        name: core!("flow.Pause"),
+        aliases: &[old_task!("flows.Pause")],
+        family: Family::Pause,
+        inline: false,
+        // `timeout` is that of every task, with a meaning of its own.
+        properties: &[
+            new("pauseDuration", Kind::Duration).aliases(&["delay"]),
+            new("behavior", Kind::Choice(&["RESUME", "WARN", "FAIL", "CANCEL"])),
+            new("onResume", Kind::Nested),
+            new("onPause", Kind::Nested),
+            TASKS,
+            ERRORS,
+            FINALLY,
+        ],
+    },
+    TaskType {
+        name: core!("flow.WorkingDirectory"),
+        aliases: &[old_task!("flows.WorkingDirectory"), old_task!("flows.Worker")],
+        family: Family::WorkingDirectory,
+        inline: false,
+        properties: &[TASKS, ERRORS, FINALLY, DIRECTORY[0], DIRECTORY[1], DIRECTORY[2], DIRECTORY[3]],
+    },
+    TaskType {
+        name: core!("flow.ForEachItem"),
+        aliases: &[old_task!("flows.ForEachItem")],
+        family: Family::ForEachItem,
+        inline: false,
+        properties: &[
+            ITEMS.required(),
+            BATCH_PROPERTY,
+            new("namespace", Kind::Text).required(),
+            new("flowId", Kind::Text).required(),
+            new("revision", Kind::Int),
+            new("inputs", Kind::Map),
+            new("labels", Kind::Nested),
+            new("wait", Kind::Bool),
+            new("transmitFailed", Kind::Bool),
+            new("inheritLabels", Kind::Bool),
+            new("restartBehavior", Kind::Choice(&["RETRY_FAILED", "NEW_EXECUTION"])),
+            new("scheduleDate", Kind::Text),
+            ERRORS,
+            FINALLY,
+        ],
+    },
+    TaskType {
+        name: SPLIT_TYPE,
+        aliases: &[],
+        family: Family::Generated,
+        inline: false,
+        properties: &[ITEMS, BATCH_PROPERTY],
+    },
+    TaskType { name: ITEMS_TYPE, aliases: &[], family: Family::Generated, inline: false, properties: &[] },
+    TaskType { name: MERGE_TYPE, aliases: &[], family: Family::Generated, inline: false, properties: &[] },
+    TaskType {
         name: core!("flow.Subflow"),
         aliases: &[old_task!("flows.Subflow"), old_task!("flows.Flow")],
         family: Family::Subflow,
@@ -199,9 +363,9 @@ pub(super) const TYPES: &[TaskType] = &[
             new("wait", Kind::Bool),
             new("transmitFailed", Kind::Bool),
             new("inheritLabels", Kind::Bool),
-            new("restartBehavior", Kind::Choice(&["RETRY_FAILED", "NEW_EXECUTION"])).only("RETRY_FAILED"),
+            new("restartBehavior", Kind::Choice(&["RETRY_FAILED", "NEW_EXECUTION"])),
             new("outputs", Kind::Map).unbuilt(),
-            new("scheduleDate", Kind::Text).unbuilt(),
+            new("scheduleDate", Kind::Text),
         ],
     },
 ];

@@ -144,6 +144,7 @@ pub(crate) fn execution(execution: &Execution, full: bool) -> proto::Execution {
         task_runs: Vec::new(),
         more_task_runs: false,
         etag: execution.version.to_string(),
+        replayed_from_id: execution.marks.replayed_from.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -160,6 +161,7 @@ pub(crate) fn task_run(execution: Id, run: &TaskRun, full: bool) -> proto::TaskR
         outputs: run.outputs.as_ref().filter(|_| full).map(|outputs| json(outputs.as_ref())),
         dynamic: false,
         value_path: run.value_path.clone(),
+        waiting_for: String::new(),
     }
 }
 

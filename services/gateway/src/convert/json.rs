@@ -61,6 +61,19 @@ pub(crate) fn inputs(inputs: BTreeMap<String, proto::Json>, limit: usize) -> Res
 /// LABEL_RESERVED for `system.` keys but `system.correlationId`; INVALID_ARGUMENT for empty or long keys and values,
 /// and for too many.
 pub(crate) fn request_labels(labels: Vec<proto::Label>) -> Result<Vec<Label>> {
+    let labels = any_labels(labels)?;
+    let reserved = |label: &Label| label.is_system() && label.key != Label::CORRELATION_ID;
+    match labels.iter().position(reserved) {
+        Some(index) => Err(reserved_label(index, &labels[index].key)),
+        None => Ok(labels),
+    }
+}
+
+/// The labels of a request, `system.` ones as well.
+///
+/// # Errors
+/// INVALID_ARGUMENT for empty or long keys and values, and for too many.
+pub(crate) fn any_labels(labels: Vec<proto::Label>) -> Result<Vec<Label>> {
     if labels.len() > MAX_LABELS {
         return Err(invalid("labels", format!("at most {MAX_LABELS}; these are {}", labels.len())));
     }
@@ -71,19 +84,16 @@ pub(crate) fn request_labels(labels: Vec<proto::Label>) -> Result<Vec<Label>> {
         if label.value.is_empty() || label.value.chars().count() > MAX_LABEL_VALUE {
             return Err(invalid(&format!("labels[{index}].value"), format!("1 to {MAX_LABEL_VALUE} characters")));
         }
-        if label.key.starts_with(Label::SYSTEM_PREFIX) && label.key != Label::CORRELATION_ID {
-            let why =
-                format!("`{}` is reserved: labels that begin with `system.` are set by Windhover alone", label.key);
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                reasons::LABEL_RESERVED,
-                format!("labels[{index}]: {why}"),
-            )
-            .with("label", &label.key)
-            .field(format!("labels[{index}].key"), why));
-        }
     }
     Ok(labels.into_iter().map(|label| Label::new(label.key, label.value)).collect())
+}
+
+/// LABEL_RESERVED for a label of a request.
+pub(crate) fn reserved_label(index: usize, key: &str) -> Error {
+    let why = format!("`{key}` is reserved: labels that begin with `system.` are set by Windhover alone");
+    Error::new(ErrorKind::InvalidArgument, reasons::LABEL_RESERVED, format!("labels[{index}]: {why}"))
+        .with("label", key)
+        .field(format!("labels[{index}].key"), why)
 }
 
 pub(crate) fn labels(labels: &[Label]) -> Vec<proto::Label> {

@@ -58,6 +58,16 @@ pub(crate) const FLOWS: &[Field] = &[
     field("disabled", Kind::Bool),
 ];
 
+pub(crate) const TRIGGERS: &[Field] = &[
+    field("namespace", Kind::Namespace),
+    field("flow", Kind::Text),
+    field("trigger", Kind::Text),
+    field("type", Kind::Text),
+    field("disabled", Kind::Bool),
+    field("locked", Kind::Bool),
+    field("backfill", Kind::Bool),
+];
+
 pub(crate) const TASK_RUNS: &[Field] =
     &[field("state", Kind::State), field("task", Kind::Text), field("parent", Kind::Id), field("value", Kind::Text)];
 

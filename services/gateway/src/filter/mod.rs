@@ -11,7 +11,7 @@ mod parser;
 use std::fmt;
 
 pub(crate) use executions::for_store;
-pub(crate) use fields::{Check, EXECUTIONS, FLOWS, Filter, Have, LOGS, Record, TASK_RUNS, Value};
+pub(crate) use fields::{Check, EXECUTIONS, FLOWS, Filter, Have, LOGS, Record, TASK_RUNS, TRIGGERS, Value};
 
 /// A parsed filter.
 #[derive(Debug, Clone, PartialEq, Eq)]

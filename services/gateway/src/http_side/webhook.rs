@@ -13,13 +13,13 @@ use windhover_engine::TriggerInfo;
 use windhover_executor::{CreateRequest, StoredFlow, now};
 use windhover_expression::ExpressionError;
 use windhover_flow::{ConditionError, Flow, Trigger, TriggerKind, WebhookTrigger, evaluate_all};
-use windhover_types::{JsonMap, Label, Tenant, Timestamp};
+use windhover_types::{Error, JsonMap, Label, Tenant, Timestamp};
 
 use super::{HttpError, body::trigger_variables, json_response};
 use crate::{
     auth::{Authenticator, Rates},
     convert::webhook_answer,
-    create::{Creator, Runnable, new_execution, runnable, trace_parent},
+    create::{Creator, FLOW_MOVED, Origin, Runnable, TRIES, new_execution, runnable, trace_parent},
     error::masked,
 };
 
@@ -122,25 +122,59 @@ impl Webhooks {
 
     /// Starts the flow, if the conditions hold.
     pub(crate) async fn run(&self, called: Called<'_>, request: Request) -> Answer {
-        let Called { stored, flow, trigger, webhook } = called;
         let (parts, body) = request.into_parts();
-        let runnable = runnable(Arc::clone(&stored))?;
+        runnable(Arc::clone(&called.stored))?;
         let variables = trigger_variables(&parts.headers, parts.uri.query(), body, self.max_body_bytes).await?;
+        let parent = trace_parent(parts.headers.get("traceparent").and_then(|value| value.to_str().ok()));
+        let answer = self.start(&called, &variables, parent.clone()).await;
+        let Err(Unstarted::FlowMoved(mut moved)) = answer else { return answer.map_err(Unstarted::into_error) };
+        // The flow was changed elsewhere at this very moment; the flows of this process are new by now.
+        let (tenant, namespace, id) = (&called.stored.tenant, &called.stored.namespace, &called.stored.id);
+        for _ in 1..TRIES {
+            let latest = self.creator.flows.get(tenant, namespace, id, None).await?.ok_or_else(flow_not_found)?;
+            let flow = Arc::clone(&runnable(Arc::clone(&latest))?.flow);
+            let same = enabled_webhooks(&flow).find(|(trigger, _)| trigger.id == called.trigger.id);
+            let Some((trigger, webhook)) = same else {
+                return Err(HttpError::new(StatusCode::NOT_FOUND, "Webhook not found"));
+            };
+            let called = Called { stored: latest, flow: Arc::clone(&flow), trigger, webhook };
+            match self.start(&called, &variables, parent.clone()).await {
+                Err(Unstarted::FlowMoved(again)) => moved = again,
+                answer => return answer.map_err(Unstarted::into_error),
+            }
+        }
+        Err(moved.into())
+    }
+
+    /// Starts the flow as it is known, if the conditions hold.
+    async fn start(
+        &self,
+        called: &Called<'_>,
+        variables: &JsonMap,
+        parent: Option<String>,
+    ) -> Result<Response, Unstarted> {
+        let Called { stored, flow, trigger, webhook } = called;
+        let runnable = runnable(Arc::clone(stored)).map_err(HttpError::from)?;
         let now = now();
-        if !self.conditions_hold(&stored, &flow, trigger, &variables, now).await {
+        if !self.conditions_hold(stored, flow, trigger, variables, now).await {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
         let inputs = match &webhook.inputs {
-            None => self.creator.defaults(&runnable, &variables, now).await,
-            Some(_) => self.inputs(&runnable, webhook, &variables, now).await?,
+            None => self.creator.defaults(&runnable, variables, now).await,
+            Some(_) => self.inputs(&runnable, webhook, variables, now).await?,
         };
         let labels: Vec<Label> =
             trigger.labels.iter().map(|(key, value)| Label::new(key.source(), value.source())).collect();
-        let info = TriggerInfo { id: trigger.id.clone(), type_name: trigger.type_name.clone(), variables };
-        let parent = trace_parent(parts.headers.get("traceparent").and_then(|value| value.to_str().ok()));
-        let new = new_execution(&runnable, inputs, &labels, "trigger", Some(info), None, parent);
+        let (id, type_name) = (trigger.id.clone(), trigger.type_name.clone());
+        let trigger = Some(TriggerInfo { id, type_name, variables: variables.clone() });
+        let origin = Origin { labels: &labels, from: "trigger", trigger, trace_parent: parent };
+        let new = new_execution(self.creator.executor.new_id(&stored.tenant), &runnable, inputs, origin);
         let request = CreateRequest { tenant: stored.tenant.clone(), new, request: None };
-        let created = self.creator.executor.create(request).await?.execution;
+        let created = self.creator.executor.create(request).await.map_err(|error| match error.reason {
+            FLOW_MOVED => Unstarted::FlowMoved(error),
+            _ => Unstarted::Error(error.into()),
+        })?;
+        let created = created.execution;
         let url = format!(
             "{}/ui/{}/executions/{}/{}/{}",
             self.public_url, created.tenant, created.namespace, created.flow_id, created.id
@@ -203,10 +237,32 @@ impl Webhooks {
     }
 }
 
+/// Why nothing was started.
+enum Unstarted {
+    /// The flow was changed since it was looked up.
+    FlowMoved(Error),
+    Error(HttpError),
+}
+
+impl From<HttpError> for Unstarted {
+    fn from(error: HttpError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Unstarted {
+    fn into_error(self) -> HttpError {
+        match self {
+            Self::FlowMoved(error) => error.into(),
+            Self::Error(error) => error,
+        }
+    }
+}
+
 pub(crate) fn enabled_webhooks(flow: &Flow) -> impl Iterator<Item = (&Trigger, &WebhookTrigger)> {
     flow.triggers.iter().filter(|trigger| !trigger.disabled).filter_map(|trigger| match &trigger.kind {
         TriggerKind::Webhook(webhook) => Some((trigger, webhook)),
-        TriggerKind::Flow(_) => None,
+        TriggerKind::Flow(_) | TriggerKind::Schedule(_) => None,
     })
 }
 

@@ -104,6 +104,86 @@ impl ExecutionService for ExecutionApi {
         let (caller, request) = open(request)?;
         answer(self.kill(&caller.tenant, request).await)
     }
+
+    async fn pause_execution(
+        &self,
+        request: Request<proto::PauseExecutionRequest>,
+    ) -> Result<Response<proto::PauseExecutionResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.pause(&caller, request).await)
+    }
+
+    async fn resume_execution(
+        &self,
+        request: Request<proto::ResumeExecutionRequest>,
+    ) -> Result<Response<proto::ResumeExecutionResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.resume(&caller, request).await)
+    }
+
+    async fn restart_execution(
+        &self,
+        request: Request<proto::RestartExecutionRequest>,
+    ) -> Result<Response<proto::RestartExecutionResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.restart(&caller, request).await)
+    }
+
+    async fn change_task_run_state(
+        &self,
+        request: Request<proto::ChangeTaskRunStateRequest>,
+    ) -> Result<Response<proto::ChangeTaskRunStateResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.change_task_run(&caller, request).await)
+    }
+
+    async fn change_execution_state(
+        &self,
+        request: Request<proto::ChangeExecutionStateRequest>,
+    ) -> Result<Response<proto::ChangeExecutionStateResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.change_state(&caller, request).await)
+    }
+
+    async fn force_run_execution(
+        &self,
+        request: Request<proto::ForceRunExecutionRequest>,
+    ) -> Result<Response<proto::ForceRunExecutionResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.force_run(&caller, request).await)
+    }
+
+    async fn unqueue_execution(
+        &self,
+        request: Request<proto::UnqueueExecutionRequest>,
+    ) -> Result<Response<proto::UnqueueExecutionResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.unqueue(&caller, request).await)
+    }
+
+    async fn set_execution_labels(
+        &self,
+        request: Request<proto::SetExecutionLabelsRequest>,
+    ) -> Result<Response<proto::SetExecutionLabelsResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.set_labels(&caller, request).await)
+    }
+
+    async fn replay_execution(
+        &self,
+        request: Request<proto::ReplayExecutionRequest>,
+    ) -> Result<Response<proto::ReplayExecutionResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.replay(&caller, request).await)
+    }
+
+    async fn delete_execution(
+        &self,
+        request: Request<proto::DeleteExecutionRequest>,
+    ) -> Result<Response<proto::DeleteExecutionResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.delete(&caller, request).await)
+    }
 }
 
 fn trace_of<T>(request: &Request<T>) -> Option<String> {
@@ -123,6 +203,7 @@ impl Shared {
             shown.more_task_runs = runs.len() as u64 > MAX_TASK_RUNS;
             runs.truncate(MAX_TASK_RUNS as usize);
             shown.task_runs = runs.iter().map(|run| convert::task_run(execution.id, run, true)).collect();
+            self.explain_waiting(execution, &runs, &mut shown.task_runs).await?;
         }
         Ok(shown)
     }

@@ -87,6 +87,9 @@ impl FlowApi {
             expect: Expect::Any,
         };
         let applied = self.0.flows.apply(tenant, &request.source, options).await?;
+        if !request.validate_only {
+            self.sync_triggers(tenant, &applied.namespace, &applied.id).await;
+        }
         let outcome = match applied.outcome {
             Outcome::Created => proto::apply_flow_response::Outcome::Created,
             Outcome::Updated => proto::apply_flow_response::Outcome::Updated,
@@ -131,12 +134,20 @@ impl FlowApi {
             }
         }
         self.0.flows.delete(tenant, &request.namespace, &request.flow_id).await?;
+        self.sync_triggers(tenant, &request.namespace, &request.flow_id).await;
         self.0.remember(tenant, "DeleteFlow", &request.request_id, &request).await;
         Ok(proto::DeleteFlowResponse {})
     }
 }
 
 impl FlowApi {
+    /// Puts the flow's schedules into effect. The flow is stored: what fails here the scheduler does a moment later.
+    async fn sync_triggers(&self, tenant: &Tenant, namespace: &str, flow_id: &str) {
+        if let Err(error) = self.0.triggers.sync_flow(tenant, namespace, flow_id).await {
+            tracing::debug!(%tenant, namespace, flow_id, reason = error.reason, "its triggers wait for the scheduler");
+        }
+    }
+
     /// A stored revision, also one that says that the flow was deleted.
     pub(super) async fn revision(&self, tenant: &Tenant, row: &FlowRow, full: bool) -> Result<proto::Flow> {
         if !row.deleted

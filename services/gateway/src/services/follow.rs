@@ -2,9 +2,18 @@
 //!
 //! Each round reads the execution and the position of its shard's feed in one snapshot, sends what is new since the
 //! last round, and then waits for a hint (or two seconds). A reader that is slow holds up its own rounds only: what
-//! happened meanwhile is read in the next one, as it is then, so nothing piles up.
+//! happened meanwhile is read in the next one, as it is then, so nothing piles up. Feed and versions are in the store,
+//! and each message's cursor counts that message as sent: it makes no difference which gateway goes on behind it, nor
+//! who owns the shard.
 
-use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+mod position;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::FutureExt;
 use tokio::{
@@ -19,6 +28,7 @@ use windhover_proto::v1::{self as proto, follow_execution_response::Event};
 use windhover_store::{LogFilter, Snapshot};
 use windhover_types::{Id, Tenant};
 
+use self::position::{Position, Round};
 use super::{Shared, closed, execution::LOOK, execution_not_found, log::line, stopping};
 use crate::{
     convert,
@@ -35,6 +45,10 @@ const PAGE: u64 = 500;
 const MAX_FEED: i64 = 5_000;
 /// Task runs that are fetched one by one; more are found by reading all.
 const FEW: usize = 8;
+/// Task runs whose last sent version is remembered: those that were created last.
+const KNOWN: usize = 10_000;
+/// A follower that is further behind looks whether the feed still holds what it has missed.
+const LONG_AGO: Duration = Duration::from_secs(60 * 60);
 
 type Message = Result<proto::FollowExecutionResponse, Status>;
 
@@ -63,6 +77,8 @@ pub(super) async fn start(
         logs: (!request.omit_logs).then(|| LogFilter { min_level: Some(min_level), ..LogFilter::default() }),
         binding,
         position,
+        known: BTreeMap::new(),
+        looked: None,
         sender,
         sent: Instant::now(),
         shared,
@@ -83,32 +99,6 @@ pub(super) async fn start(
         let _ = follower.sender.send(Err(last)).await;
     }));
     Ok(ReceiverStream::new(receiver))
-}
-
-/// What a follower has been sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
-    /// Of the shard's feed; -1: the task runs have to be sent from the first.
-    feed: i64,
-    /// The next log line.
-    log: i64,
-    /// Version of the execution; 0: none was sent.
-    version: i64,
-}
-
-impl Position {
-    const BEGINNING: Self = Self { feed: -1, log: 0, version: 0 };
-
-    fn write(self) -> Vec<u8> {
-        [self.feed, self.log, self.version].into_iter().flat_map(i64::to_be_bytes).collect()
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (numbers, []) = bytes.as_chunks::<8>() else { return None };
-        let [feed, log, version] = numbers else { return None };
-        let [feed, log, version] = [feed, log, version].map(|number| i64::from_be_bytes(*number));
-        Some(Self { feed, log, version })
-    }
 }
 
 /// Why following ends before the execution does.
@@ -134,6 +124,11 @@ struct Follower {
     logs: Option<LogFilter>,
     binding: Binding,
     position: Position,
+    /// Versions of task runs that this connection was sent, by place and id. They are read after the feed's position,
+    /// so a change can be sent before its number of the feed is reached, and is not sent again then.
+    known: BTreeMap<(u32, Id), i64>,
+    /// When the feed was last read; `None`: not by this connection.
+    looked: Option<Instant>,
     sender: mpsc::Sender<Message>,
     /// When the last message was sent.
     sent: Instant,
@@ -169,45 +164,77 @@ impl Follower {
     /// Sends what is new in this snapshot.
     async fn round(&mut self, snapshot: &Snapshot) -> Result<(), Stop> {
         if snapshot.execution.version != self.position.version {
+            self.position.version = snapshot.execution.version;
             let shown = convert::execution(&snapshot.execution, self.full);
             self.send(Event::Execution(Box::new(shown))).await?;
-            self.position.version = snapshot.execution.version;
         }
         if self.task_runs {
-            self.send_task_runs(snapshot).await?;
+            // What a lost connection left open comes first.
+            if let Some(open) = self.position.round {
+                self.send_task_runs(snapshot.shard, open).await?;
+            }
+            self.send_task_runs(snapshot.shard, Round { until: snapshot.feed_seq, next: 0 }).await?;
         }
-        self.send_logs(snapshot.next_log).await?;
-        self.position.feed = snapshot.feed_seq;
+        self.send_logs(snapshot.next_log).await
+    }
+
+    /// Sends the task runs that changed up to the end of the round.
+    async fn send_task_runs(&mut self, shard: u16, round: Round) -> Result<(), Stop> {
+        let changed = self.changed(shard, round.until).await?;
+        self.position.round = Some(round);
+        match changed {
+            None => self.send_all(round.next, |_| true).await?,
+            Some(mut gone) if gone.len() > FEW => {
+                self.send_all(round.next, |run| gone.remove(&run.id)).await?;
+                // What lies before the place where a lost round goes on may still be there.
+                for id in gone {
+                    if round.next == 0 || self.shared.store.get_task_run(&self.tenant, self.id, id).await?.is_none() {
+                        self.send_removed(id).await?;
+                    }
+                }
+            }
+            Some(changed) => {
+                let mut runs = Vec::with_capacity(changed.len());
+                for id in changed {
+                    match self.shared.store.get_task_run(&self.tenant, self.id, id).await? {
+                        Some(run) => runs.push(run),
+                        None => self.send_removed(id).await?,
+                    }
+                }
+                runs.retain(|run: &TaskRun| run.seq >= round.next);
+                runs.sort_by_key(|run| run.seq);
+                for run in &runs {
+                    self.send_task_run(run).await?;
+                }
+            }
+        }
+        self.position.round = None;
+        self.position.feed = round.until;
         Ok(())
     }
 
-    async fn send_task_runs(&mut self, snapshot: &Snapshot) -> Result<(), Stop> {
-        let Some(changed) = self.changed(snapshot).await? else { return self.send_all(|_| true).await };
-        if changed.len() > FEW {
-            return self.send_all(|run| changed.contains(&run.id)).await;
-        }
-        let mut runs = Vec::with_capacity(changed.len());
-        for id in changed {
-            runs.extend(self.shared.store.get_task_run(&self.tenant, self.id, id).await?);
-        }
-        runs.sort_by_key(|run: &TaskRun| run.seq);
-        for run in &runs {
-            self.send_task_run(run).await?;
-        }
-        Ok(())
-    }
-
-    /// Task runs that have changed since the last round; `None`: it takes less to send all.
-    async fn changed(&self, snapshot: &Snapshot) -> Result<Option<HashSet<Id>>, Stop> {
+    /// Task runs that have changed since the last round; `None`: all may have, or it takes less to send all.
+    async fn changed(&mut self, shard: u16, until: i64) -> Result<Option<HashSet<Id>>, Stop> {
         let mut after = self.position.feed;
-        if after < 0 || snapshot.feed_seq - after > MAX_FEED {
+        let recently = self.looked.replace(Instant::now()).is_some_and(|last| last.elapsed() < LONG_AGO);
+        if after >= until {
+            return Ok(Some(HashSet::new()));
+        }
+        if after < 0 || until - after > MAX_FEED {
             return Ok(None);
         }
+        if !recently {
+            // Numbers have no gaps: a first one further on means that some were removed.
+            let first = self.shared.store.feed(shard, after, 1).await?;
+            if first.first().is_none_or(|row| row.seq > after + 1) {
+                return Ok(None);
+            }
+        }
         let mut changed = HashSet::new();
-        while after < snapshot.feed_seq {
-            let rows = self.shared.store.tenant_feed(&self.tenant, snapshot.shard, after, PAGE).await?;
-            let last = (rows.len() as u64) < PAGE;
-            for row in rows {
+        while after < until {
+            let rows = self.shared.store.tenant_feed(&self.tenant, shard, after, PAGE).await?;
+            let last = (rows.len() as u64) < PAGE || rows.last().is_some_and(|row| row.seq >= until);
+            for row in rows.into_iter().take_while(|row| row.seq <= until) {
                 after = row.seq;
                 let ours = row.entries.into_iter().filter(|entry| entry.execution == self.id);
                 changed.extend(ours.flat_map(|entry| entry.task_runs));
@@ -219,13 +246,15 @@ impl Follower {
         Ok(Some(changed))
     }
 
-    /// Sends the task runs that are wanted, in order of creation.
-    async fn send_all(&mut self, wanted: impl Fn(&TaskRun) -> bool) -> Result<(), Stop> {
-        let mut after = None;
+    /// Sends the task runs that are wanted, in order of creation, from this place on.
+    async fn send_all(&mut self, from: u32, mut wanted: impl FnMut(&TaskRun) -> bool) -> Result<(), Stop> {
+        let mut after = from.checked_sub(1);
         loop {
             let runs = self.shared.task_runs(&self.tenant, self.id, after, PAGE).await?;
-            for run in runs.iter().filter(|run| wanted(run)) {
-                self.send_task_run(run).await?;
+            for run in &runs {
+                if wanted(run) {
+                    self.send_task_run(run).await?;
+                }
             }
             after = runs.last().map(|run| run.seq);
             if (runs.len() as u64) < PAGE {
@@ -234,7 +263,21 @@ impl Follower {
         }
     }
 
+    async fn send_removed(&mut self, id: Id) -> Result<(), Stop> {
+        self.known.retain(|(_, known), _| *known != id);
+        self.send(Event::TaskRunRemoved(proto::FollowTaskRunRemoved { task_run_id: id.to_string() })).await
+    }
+
     async fn send_task_run(&mut self, run: &TaskRun) -> Result<(), Stop> {
+        if let Some(round) = &mut self.position.round {
+            round.next = run.seq + 1;
+        }
+        if self.known.insert((run.seq, run.id), run.version) == Some(run.version) {
+            return Ok(());
+        }
+        if self.known.len() > KNOWN {
+            self.known.pop_first();
+        }
         let shown = convert::task_run(self.id, run, self.full);
         self.send(Event::TaskRun(Box::new(shown))).await
     }
@@ -263,19 +306,5 @@ impl Follower {
         self.sender.send(Ok(message)).await.map_err(|_| Stop::Gone)?;
         self.sent = Instant::now();
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_survive_a_cursor() {
-        for position in [Position::BEGINNING, Position { feed: 7, log: i64::MAX, version: 3 }] {
-            assert_eq!(Position::read(&position.write()), Some(position));
-        }
-        assert_eq!(Position::read(&[0; 23]), None);
-        assert_eq!(Position::read(&[0; 32]), None);
     }
 }

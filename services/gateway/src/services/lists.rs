@@ -398,7 +398,7 @@ impl FlowApi {
 }
 
 /// What the store can leave out beforehand.
-fn narrow_flows(filter: &Filter) -> FlowFilter {
+pub(super) fn narrow_flows(filter: &Filter) -> FlowFilter {
     let mut narrowed = FlowFilter::default();
     for check in filter.required() {
         match (check.field, check.op, &check.value) {

@@ -1,13 +1,20 @@
 //! The gRPC services, one file each. All share [`Shared`].
 
 mod access;
+mod actions;
+mod cluster;
 mod execution;
+mod file;
 mod flow;
 mod follow;
+mod key_value;
 mod lists;
 mod log;
+mod repeat;
 mod secret;
 mod tenant;
+mod trigger;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -15,7 +22,10 @@ use tokio::sync::watch;
 use tonic::{Request, Status};
 use windhover_executor::{ExecutorHandle, Flows};
 use windhover_proto::reasons;
+use windhover_queue::JobQueue;
+use windhover_scheduler::Triggers;
 
+use windhover_storage::Files;
 use windhover_store::Store;
 use windhover_types::{Error, ErrorKind};
 
@@ -29,11 +39,15 @@ use crate::{
 };
 
 pub(crate) use access::{AccessApi, StoreDirectory};
+pub(crate) use cluster::ClusterApi;
 pub(crate) use execution::ExecutionApi;
+pub(crate) use file::FileApi;
 pub(crate) use flow::FlowApi;
+pub(crate) use key_value::KeyValueApi;
 pub(crate) use log::LogApi;
 pub(crate) use secret::SecretApi;
 pub(crate) use tenant::TenantApi;
+pub(crate) use trigger::TriggerApi;
 
 /// What the services work with.
 pub(crate) struct Shared {
@@ -44,6 +58,11 @@ pub(crate) struct Shared {
     pub(crate) creator: Arc<Creator>,
     pub(crate) auth: Arc<Authenticator>,
     pub(crate) tokens: Tokens,
+    pub(crate) triggers: Triggers,
+    /// Internal storage.
+    pub(crate) files: Option<Files>,
+    /// The job queues, to see how much is in them.
+    pub(crate) jobs: Option<Arc<dyn JobQueue>>,
     /// True once the server stops: whoever waits or follows ends.
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -68,9 +87,9 @@ fn stopping() -> Error {
     Error::new(ErrorKind::Unavailable, reasons::UNAVAILABLE, "the server is stopping")
 }
 
-fn execution_not_found(id: windhover_types::Id) -> Error {
+fn execution_not_found(id: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::NotFound, reasons::EXECUTION_NOT_FOUND, format!("there is no execution {id}"))
-        .with("execution", id)
+        .with("execution", id.to_string())
 }
 
 /// An error inside the process that a user cannot do anything about.

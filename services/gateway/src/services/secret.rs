@@ -118,7 +118,7 @@ fn check_place(namespace: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_namespace(namespace: &str) -> Result<()> {
+pub(super) fn check_namespace(namespace: &str) -> Result<()> {
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')

@@ -83,6 +83,7 @@ async fn a_flow_is_applied_run_followed_and_read() {
         seen.push(match message.event.unwrap() {
             Event::Execution(execution) => format!("{:?}", execution.state.unwrap().current()),
             Event::TaskRun(run) => run.task_id,
+            Event::TaskRunRemoved(removed) => format!("{removed:?}"),
             Event::LogLine(line) => line.message,
             Event::KeepAlive(_) => "keep alive".into(),
             Event::End(end) => format!("end {:?}", end.state()),

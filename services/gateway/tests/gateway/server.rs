@@ -11,18 +11,24 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 use windhover_engine::Env;
-use windhover_executor::{Executor, ExecutorConfig, Flows, SecretSource, new_id};
+use windhover_executor::{
+    Executor, ExecutorConfig, ExecutorHandle, Flows, Membership, NoGroups, OwnedShards, SecretSource, new_id,
+};
 use windhover_gateway::{Gateway, Mode, Settings};
 use windhover_proto::{
-    admin::v1::{access_service_client::AccessServiceClient, tenant_service_client::TenantServiceClient},
+    admin::v1::{
+        access_service_client::AccessServiceClient, cluster_service_client::ClusterServiceClient,
+        tenant_service_client::TenantServiceClient,
+    },
     v1::{
         execution_service_client::ExecutionServiceClient, flow_service_client::FlowServiceClient,
         log_service_client::LogServiceClient, secret_service_client::SecretServiceClient,
+        trigger_service_client::TriggerServiceClient,
     },
 };
 use windhover_queue::{InProcessHints, InProcessJobs, JobsConfig, in_process_wakeups};
 use windhover_storage::{CryptoError, DataKey, Keyring, MasterKey};
-use windhover_store::{Registration, Store, StoreOptions};
+use windhover_store::{Registration, ServiceInfo, Store, StoreOptions};
 use windhover_tasks::InlineTaskTable;
 use windhover_telemetry::{Metrics, MetricsConfig};
 use windhover_types::{Secret, Tenant};
@@ -32,10 +38,56 @@ pub(crate) const BOOTSTRAP: &str = "a-bootstrap-token-of-the-tests-only";
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     channel: Channel,
+    serving: Vec<Serving>,
     executor: Executor,
-    serving: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    parts: Parts,
     _folder: TempDir,
+}
+
+/// What gateways are made of.
+struct Parts {
+    store: Store,
+    flows: Flows,
+    handle: ExecutorHandle,
+    keyring: Keyring,
+    secrets: Arc<Secrets>,
+    jobs: Arc<InProcessJobs>,
+    settings: Settings,
+}
+
+/// A gateway that answers.
+struct Serving {
+    address: SocketAddr,
+    channel: Channel,
+    task: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Serving {
+    async fn start(parts: &Parts) -> Self {
+        let gateway = Gateway::builder()
+            .store(parts.store.clone())
+            .flows(parts.flows.clone())
+            .executor(parts.handle.clone())
+            .keyring(parts.keyring.clone())
+            .secrets(parts.secrets.clone())
+            .jobs(parts.jobs.clone())
+            .token_key([7; 32])
+            .settings(parts.settings.clone())
+            .build()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let stopped = async move {
+                let _ = stopped.await;
+            };
+            gateway.serve(listener, stopped).await.unwrap();
+        });
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { address, channel, task, stop }
+    }
 }
 
 /// Metadata of calls.
@@ -67,6 +119,8 @@ pub(crate) struct Calls {
     pub(crate) executions: ExecutionServiceClient<Caller>,
     pub(crate) logs: LogServiceClient<Caller>,
     pub(crate) secrets: SecretServiceClient<Caller>,
+    pub(crate) triggers: TriggerServiceClient<Caller>,
+    pub(crate) cluster: ClusterServiceClient<Caller>,
     pub(crate) tenants: TenantServiceClient<Caller>,
     pub(crate) access: AccessServiceClient<Caller>,
 }
@@ -103,49 +157,54 @@ impl Server {
         let store = Store::connect(&url, StoreOptions::default()).await.unwrap();
         store.migrate().await.unwrap();
         let shard_count = store.number_of_shards(None).await.unwrap();
-        let instance = new_id();
-        store.register_instance(&Registration { id: instance, host: "test".into(), exclusive: true }).await.unwrap();
-        let claim = store.claim_shards(instance, None).await.unwrap();
         let flows = Flows::load(store.clone()).await.unwrap();
         let keyring = Keyring::new(MasterKey::generate().unwrap());
         let secrets = Arc::new(Secrets(store.clone(), keyring.clone()));
-        let (_wakeups, wakes) = in_process_wakeups(64);
+        let (wakeups, wakes) = in_process_wakeups(64);
+        let jobs = Arc::new(InProcessJobs::new(JobsConfig::default()));
         let config = ExecutorConfig {
             store: store.clone(),
-            fence: claim.fence,
-            shards: claim.shards.iter().map(|(shard, _)| *shard).collect(),
-            shard_count,
+            membership: Membership::Exclusive,
+            owned: OwnedShards::new(shard_count),
+            registration: Registration { id: new_id(), host: "test".into(), exclusive: true },
+            service: ServiceInfo::default(),
             flows: flows.clone(),
             env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
-            jobs: Arc::new(InProcessJobs::new(JobsConfig::default())),
+            jobs: jobs.clone(),
             wakes,
+            wakeups: Arc::new(wakeups),
             hints: Arc::new(InProcessHints::default()),
+            emptied: None,
+            groups: Arc::new(NoGroups),
             secrets: secrets.clone(),
+            world: Arc::new(windhover_executor::NoWorld),
             metrics: Metrics::new(MetricsConfig::default()),
         };
         let (executor, handle) = Executor::start(config).await.unwrap();
         let settings =
             Settings { bootstrap_token: Some(Secret::new(BOOTSTRAP)), stop_grace: Duration::from_secs(5), ..settings };
-        let gateway = Gateway::builder()
-            .store(store)
-            .flows(flows)
-            .executor(handle)
-            .keyring(keyring)
-            .secrets(secrets)
-            .settings(settings)
-            .build()
-            .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(async move {
-            let stopped = async move {
-                let _ = stopped.await;
-            };
-            gateway.serve(listener, stopped).await.unwrap();
-        });
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { address, channel, executor, serving, stop, _folder: folder }
+        let parts = Parts { store, flows, handle, keyring, secrets, jobs, settings };
+        let serving = Serving::start(&parts).await;
+        Self {
+            address: serving.address,
+            channel: serving.channel.clone(),
+            serving: vec![serving],
+            executor,
+            parts,
+            _folder: folder,
+        }
+    }
+
+    /// One gateway more on the same store; its calls as the bootstrap token.
+    pub(crate) async fn another_gateway(&mut self) -> Calls {
+        let serving = Serving::start(&self.parts).await;
+        let channel = serving.channel.clone();
+        self.serving.push(serving);
+        Self::over(&channel, As { token: Some(BOOTSTRAP.into()), tenant: None })
+    }
+
+    pub(crate) fn instance(&self) -> String {
+        self.executor.instance().borrow().to_string()
     }
 
     pub(crate) fn local() -> Settings {
@@ -153,12 +212,18 @@ impl Server {
     }
 
     pub(crate) fn calls(&self, who: As) -> Calls {
-        let channel = || self.channel.clone();
+        Self::over(&self.channel, who)
+    }
+
+    fn over(channel: &Channel, who: As) -> Calls {
+        let channel = || channel.clone();
         Calls {
             flows: FlowServiceClient::with_interceptor(channel(), who.clone()),
             executions: ExecutionServiceClient::with_interceptor(channel(), who.clone()),
             logs: LogServiceClient::with_interceptor(channel(), who.clone()),
             secrets: SecretServiceClient::with_interceptor(channel(), who.clone()),
+            triggers: TriggerServiceClient::with_interceptor(channel(), who.clone()),
+            cluster: ClusterServiceClient::with_interceptor(channel(), who.clone()),
             tenants: TenantServiceClient::with_interceptor(channel(), who.clone()),
             access: AccessServiceClient::with_interceptor(channel(), who),
         }
@@ -179,10 +244,13 @@ impl Server {
 
     /// Stops it as a server stops; tells whether everything ended in time.
     pub(crate) async fn stop(self) {
-        let Self { channel, executor, serving, stop, .. } = self;
+        let Self { channel, executor, serving, .. } = self;
         drop(channel);
-        let _ = stop.send(());
-        serving.await.unwrap();
+        for Serving { channel, task, stop, .. } in serving {
+            drop(channel);
+            let _ = stop.send(());
+            task.await.unwrap();
+        }
         executor.stop().await;
     }
 }

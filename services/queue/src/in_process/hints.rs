@@ -41,6 +41,19 @@ struct Following {
 }
 
 impl InProcessHints {
+    /// Everybody for whom `concerned` answers true looks again: hints of other processes may have been missed.
+    pub(crate) fn notify_all(&self, concerned: impl Fn(Option<(&Tenant, Id)>, Option<u16>) -> bool) {
+        for (topic, sender) in self.topics.senders.lock().iter() {
+            let concerned = match topic {
+                Topic::Execution(tenant, id) => concerned(Some((tenant, *id)), None),
+                Topic::Shard(shard) => concerned(None, Some(*shard)),
+            };
+            if concerned {
+                sender.send_modify(|count| *count = count.wrapping_add(1));
+            }
+        }
+    }
+
     fn follow(&self, topic: Topic) -> Subscription {
         let mut senders = self.topics.senders.lock();
         let receiver = senders.entry(topic.clone()).or_insert_with(|| watch::channel(0).0).subscribe();

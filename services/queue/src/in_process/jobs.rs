@@ -44,6 +44,15 @@ impl InProcessJobs {
     pub fn new(config: JobsConfig) -> Self {
         Self { config, ..Self::default() }
     }
+
+    pub(crate) fn holds(&self, key: JobKey) -> bool {
+        self.state.lock().holds(key)
+    }
+
+    /// Takes what waits in a group and that nobody wants to stop.
+    pub(crate) fn take_waiting(&self, group: &str) -> Vec<QueuedJob> {
+        self.state.lock().take_waiting(group)
+    }
 }
 
 #[async_trait]

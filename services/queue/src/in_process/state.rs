@@ -186,6 +186,31 @@ impl State {
         expired
     }
 
+    /// It is here, waiting or leased, under this dispatch.
+    pub(super) fn holds(&self, key: JobKey) -> bool {
+        self.places.get(&key.task_run).is_some_and(|place| place.dispatch == key.dispatch)
+    }
+
+    /// Takes everything that waits in a group, in turn of its tenants; those with a wish to kill stay.
+    pub(super) fn take_waiting(&mut self, group: &str) -> Vec<QueuedJob> {
+        let Some(ring) = self.groups.get_mut(group) else { return Vec::new() };
+        let mut kept = Vec::new();
+        let mut taken = Vec::new();
+        while let Some(waiting) = ring.pop(|_| 1) {
+            match waiting.kill {
+                true => kept.push(waiting),
+                false => taken.push(waiting.job),
+            }
+        }
+        for waiting in kept {
+            ring.push_back(&waiting.job.tenant.clone(), waiting);
+        }
+        for job in &taken {
+            self.places.remove(&job.job.task_run);
+        }
+        taken
+    }
+
     pub(super) fn kill_hints(&mut self, worker: &str) -> mpsc::UnboundedReceiver<JobKey> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.holders.retain(|_, holder| !holder.is_closed());

@@ -7,11 +7,12 @@ use windhover_types::{Id, Tenant};
 
 use super::{Difference, request_key};
 use crate::{
-    Batch, CommitError, RequestIdRow, Store,
+    Batch, CommitError, RequestIdRow, Store, TriggerKey,
     bulk::free_text,
     entity::{executions, inbox, logs, request_ids, shards, task_runs},
     error::Result,
     rows::{number, parse_id},
+    triggers::moved_triggers,
 };
 
 /// Keys that one query asks for.
@@ -24,6 +25,8 @@ impl Store {
         let mut found = match difference {
             Difference::RequestIds => return self.stored_requests(batch).await.map(CommitError::RequestIds),
             Difference::Feed => return self.stored_positions(batch).await.map(CommitError::FeedMoved),
+            Difference::Triggers => return self.moved_triggers_of(batch).await.map(CommitError::TriggersMoved),
+            Difference::Windows => return Ok(CommitError::WindowsMoved),
             Difference::NewExecutions | Difference::ChangedExecutions => {
                 self.differing_executions(batch, difference).await?
             }
@@ -47,6 +50,15 @@ impl Store {
             };
         }
         Ok(CommitError::Conflict { executions: sorted(found) })
+    }
+
+    async fn moved_triggers_of(&self, batch: &Batch) -> Result<Vec<TriggerKey>> {
+        let moved = moved_triggers(self, self.write(), &batch.triggers_advanced, false).await?;
+        if moved.is_empty() {
+            // Whatever it was is no longer so.
+            return Ok(batch.triggers_advanced.iter().map(|advance| advance.key.clone()).collect());
+        }
+        Ok(moved)
     }
 
     async fn differing_executions(&self, batch: &Batch, difference: Difference) -> Result<HashSet<Id>> {

@@ -6,7 +6,10 @@
 
 mod diagnose;
 mod statements;
+mod transport;
 mod write;
+
+pub(crate) use self::transport::send;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -18,7 +21,7 @@ use crate::{
     Backend, Batch, CommitError, Fence, RequestIdRow, Store, StoreError,
     bulk::id,
     entity::tenants,
-    error::{Fault, fault_of},
+    error::{Fault, fault_of, trouble_of},
 };
 
 /// How often a transaction is repeated that the database has chosen as a deadlock's victim.
@@ -35,6 +38,8 @@ enum Difference {
     Inbox,
     RequestIds,
     Feed,
+    Triggers,
+    Windows,
 }
 
 /// Why the statements of a batch stopped.
@@ -62,13 +67,16 @@ impl Store {
         self.commit_batch(Some(fence), batch).await
     }
 
-    /// Commits new executions of a process that does not own their shards: `new_executions`, `request_ids`,
-    /// `inbox_sent` (an [`crate::InboxMessage::Created`] for each) and `flow_versions`. Whatever else the batch holds
-    /// would be written without a fence and is refused as [`CommitError::Fenced`].
+    /// Commits new executions of a process that does not own their shards: `new_executions` (and the task runs that
+    /// they are made with), `request_ids`, `inbox_sent` (an [`crate::InboxMessage::Created`] for each),
+    /// `flow_versions`, `triggers_advanced` and `windows_taken`. Whatever else the batch holds would be written without a fence and is
+    /// refused as [`CommitError::Fenced`].
     pub async fn create(&self, batch: &Batch) -> Result<(), CommitError> {
-        let Batch { new_executions: _, request_ids: _, inbox_sent: _, flow_versions: _, .. } = batch;
         let only_new = batch.changed_executions.is_empty()
-            && batch.task_runs.is_empty()
+            && batch.task_runs.iter().all(|row| {
+                row.run.version == 1 && batch.new_executions.iter().any(|execution| execution.id == row.execution)
+            })
+            && batch.task_runs_removed.is_empty()
             && batch.logs.is_empty()
             && batch.metrics.is_empty()
             && batch.timers_set.is_empty()
@@ -77,6 +85,9 @@ impl Store {
             && batch.jobs_ended.is_empty()
             && batch.inbox_done.is_empty()
             && batch.feed.is_empty()
+            && batch.window_offers.is_empty()
+            && batch.slots_set.is_empty()
+            && batch.slots_cleared.is_empty()
             && batch.parked.is_empty();
         if !only_new {
             return Err(CommitError::Fenced);
@@ -120,7 +131,7 @@ impl Store {
                     tries += 1;
                     tokio::time::sleep(Duration::from_millis(u64::from(tries) * 5)).await;
                 }
-                Fault::Retry | Fault::Connection => return Err(CommitError::Unavailable(error.to_string())),
+                Fault::Retry | Fault::Connection => return Err(unavailable(&error)),
                 Fault::Statement => return Err(CommitError::Refused(error.to_string())),
                 Fault::Data | Fault::Unique | Fault::Other => return Err(self.narrow(&writing, error).await),
             }
@@ -137,6 +148,8 @@ impl Store {
             self.check_fence(db, fence).await?;
         }
         check_flow_versions(db, &writing.batch.flow_versions).await?;
+        exact(writing.advance_triggers(db).await?, Difference::Triggers)?;
+        exact(writing.take_offers(db).await?, Difference::Windows)?;
         write_rows(db, writing).await?;
         exact(writing.insert_request_ids(db).await?, Difference::RequestIds)?;
         exact(writing.append_feed(db).await?, Difference::Feed)
@@ -211,6 +224,7 @@ impl Store {
 async fn write_rows(db: &DatabaseTransaction, writing: &Writing<'_>) -> Result<(), Stop> {
     exact(writing.insert_executions(db).await?, Difference::NewExecutions)?;
     exact(writing.update_executions(db).await?, Difference::ChangedExecutions)?;
+    writing.delete_task_runs(db).await?;
     exact(writing.insert_task_runs(db).await?, Difference::NewTaskRuns)?;
     exact(writing.update_task_runs(db).await?, Difference::ChangedTaskRuns)?;
     exact(writing.delete_inbox(db).await?, Difference::Inbox)?;
@@ -218,7 +232,9 @@ async fn write_rows(db: &DatabaseTransaction, writing: &Writing<'_>) -> Result<(
     writing.insert_metrics(db).await?;
     writing.write_timers(db).await?;
     writing.write_jobs(db).await?;
+    writing.write_slots(db).await?;
     writing.insert_inbox(db).await?;
+    writing.insert_offers(db).await?;
     writing.park(db).await?;
     Ok(())
 }
@@ -244,10 +260,15 @@ async fn check_flow_versions(db: &DatabaseTransaction, expected: &[(Tenant, i64)
     if moved.is_empty() { Ok(()) } else { Err(Stop::FlowsMoved(moved)) }
 }
 
+/// The sentence for operators first, then what the database has said.
+fn unavailable(error: &DbErr) -> CommitError {
+    CommitError::Unavailable(format!("{} ({error})", trouble_of(error)))
+}
+
 fn failed(error: StoreError) -> CommitError {
     let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
     match error {
-        StoreError::Unavailable(_) => CommitError::Unavailable(reason),
+        StoreError::Unavailable(error) => unavailable(&error),
         StoreError::Database(_) | StoreError::Corrupt { .. } | StoreError::NoTenant => CommitError::Refused(reason),
     }
 }
@@ -269,7 +290,9 @@ fn executions_of(batch: &Batch) -> Vec<Id> {
         .chain(batch.metrics.iter().map(|row| row.execution))
         .chain(batch.timers_set.iter().map(|row| row.execution))
         .chain(batch.jobs_started.iter().map(|row| row.execution))
+        .chain(batch.slots_set.iter().map(|row| row.key.execution))
         .chain(batch.inbox_sent.iter().map(|row| row.execution))
+        .chain(batch.window_offers.iter().map(|row| row.upstream))
         .chain(batch.parked.iter().map(|row| row.execution))
         .chain(batch.request_ids.iter().filter_map(|row| row.result.parse().ok()));
     let mut ids: Vec<Id> = all.collect();

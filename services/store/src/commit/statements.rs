@@ -35,6 +35,7 @@ pub(super) static UPDATE_EXECUTIONS: Bulk = Bulk::new(
     &[
         ("tenant", Text),
         ("id", Bytes),
+        ("flow_revision", Int),
         ("state", Text),
         ("open", Bool),
         ("started_at", NullInt),
@@ -47,7 +48,7 @@ pub(super) static UPDATE_EXECUTIONS: Bulk = Bulk::new(
         ("format", Int),
         ("version", Int),
     ],
-    "UPDATE executions SET state = u.state, open = u.open, started_at = u.started_at, ended_at = u.ended_at, \
+    "UPDATE executions SET flow_revision = u.flow_revision, state = u.state, open = u.open, started_at = u.started_at, ended_at = u.ended_at, \
      labels = u.labels, outputs = u.outputs, variables = u.variables, history = u.history, progress = u.progress, \
      format = u.format, version = u.version, parked = NULL \
      FROM u WHERE executions.tenant = u.tenant AND executions.id = u.id AND executions.version = u.version - 1",
@@ -110,6 +111,11 @@ pub(super) static UPDATE_TASK_RUNS: Bulk = Bulk::new(
      AND task_runs.id = u.id AND task_runs.version = u.version - 1",
 );
 
+pub(super) static DELETE_TASK_RUNS: Bulk = Bulk::new(
+    &[("tenant", Text), ("execution", Bytes), ("seq", Int)],
+    "DELETE FROM task_runs WHERE (tenant, execution, seq) IN (SELECT {columns} FROM u)",
+);
+
 pub(super) static INSERT_LOGS: Bulk = Bulk::new(
     &[
         ("tenant", Text),
@@ -170,10 +176,12 @@ pub(super) static UPSERT_JOBS: Bulk = Bulk::new(
         ("worker_group", NullText),
         ("deadline", Int),
         ("losses", Int),
+        ("worker", NullText),
     ],
     "INSERT INTO jobs ({columns}) SELECT {columns} FROM u WHERE true \
      ON CONFLICT (tenant, execution, task_run, dispatch) DO UPDATE SET shard = excluded.shard, \
-     worker_group = excluded.worker_group, deadline = excluded.deadline, losses = excluded.losses",
+     worker_group = excluded.worker_group, deadline = excluded.deadline, losses = excluded.losses, \
+     worker = excluded.worker",
 );
 
 pub(super) static DELETE_INBOX: Bulk =
@@ -181,7 +189,7 @@ pub(super) static DELETE_INBOX: Bulk =
 
 pub(super) static INSERT_INBOX: Bulk = Bulk::new(
     &[("tenant", Text), ("id", Bytes), ("shard", Int), ("execution", Bytes), ("message", Text), ("format", Int)],
-    "INSERT INTO inbox ({columns}) SELECT {columns} FROM u WHERE true ON CONFLICT DO NOTHING",
+    "INSERT INTO inbox ({columns}, sent_at) SELECT {columns}, {now} FROM u WHERE true ON CONFLICT DO NOTHING",
 );
 
 pub(super) static INSERT_FEED: Bulk = Bulk::new(

@@ -1,4 +1,5 @@
-//! From the rows of a batch to the statements, sorted by key, so that two batches take locks in the same order.
+//! From the rows of a batch to the statements, sorted by key, so that two batches take locks in the same order: what is
+//! about executions themselves.
 
 use std::collections::HashSet;
 
@@ -8,11 +9,13 @@ use windhover_types::{Id, shard_of};
 
 use super::statements::*;
 use crate::{
-    Batch, TaskRunRow,
+    Batch, TaskRunKey, TaskRunRow,
     bulk::{
         self, boolean, free_text, id, id_or_null, int, int_or_null, tenant, text, text_or_null, time, time_or_null,
     },
     rows::{self, FORMAT, json, json_or_null},
+    triggers::write_advances,
+    windows::{insert_offers, take_offers},
 };
 
 /// What a statement touched, and what it had to touch.
@@ -37,7 +40,7 @@ pub(super) struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn select<'b, T, K: Ord>(
+    pub(super) fn select<'b, T, K: Ord>(
         &self,
         rows: &'b [T],
         execution: impl Fn(&T) -> Id,
@@ -47,6 +50,23 @@ impl Writing<'_> {
             rows.iter().filter(|row| self.only.is_none_or(|only| only.contains(&execution(row)))).collect();
         selected.sort_by_cached_key(|row| key(row));
         selected
+    }
+
+    /// Before everything else, so that of two who make the same executions one is told that the triggers have moved.
+    pub(super) async fn advance_triggers(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
+        let advances = &self.batch.triggers_advanced;
+        Ok(Count { touched: write_advances(db, advances).await?, expected: advances.len() as u64 })
+    }
+
+    /// Before everything else, for the same reason.
+    pub(super) async fn take_offers(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
+        let (touched, expected) = take_offers(db, &self.batch.windows_taken).await?;
+        Ok(Count { touched, expected })
+    }
+
+    pub(super) async fn insert_offers(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
+        let key = |row: &crate::WindowOfferRow| (row.tenant.clone(), row.offer.id);
+        insert_offers(db, self.select(&self.batch.window_offers, |row| row.upstream, key)).await
     }
 
     pub(super) async fn insert_executions(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
@@ -120,6 +140,17 @@ impl Writing<'_> {
             ]);
         }
         count(rows, db).await
+    }
+
+    pub(super) async fn delete_task_runs(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
+        let key = |key: &TaskRunKey| (key.tenant.clone(), key.execution, key.seq);
+        let removed = self.select(&self.batch.task_runs_removed, |key| key.execution, key);
+        let mut rows = DELETE_TASK_RUNS.rows(removed.len());
+        for key in removed {
+            rows.push([tenant(&key.tenant), id(key.execution), int(key.seq)]);
+        }
+        rows.run(db).await?;
+        Ok(())
     }
 
     pub(super) async fn update_task_runs(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
@@ -204,153 +235,13 @@ impl Writing<'_> {
         rows.run(db).await?;
         Ok(())
     }
-
-    pub(super) async fn write_timers(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
-        let cleared = self.select(
-            &self.batch.timers_cleared,
-            |key| key.execution,
-            |key| (key.tenant.clone(), key.execution, json(&key.timer)),
-        );
-        let mut rows = DELETE_TIMERS.rows(cleared.len());
-        for key in cleared {
-            rows.push([tenant(&key.tenant), id(key.execution), text(json(&key.timer))]);
-        }
-        rows.run(db).await?;
-
-        let key = |row: &crate::TimerRow| (row.tenant.clone(), row.execution, json(&row.timer));
-        let set = last_of_equal(self.select(&self.batch.timers_set, |row| row.execution, key), key);
-        let mut rows = UPSERT_TIMERS.rows(set.len());
-        for row in set {
-            rows.push([tenant(&row.tenant), id(row.execution), text(json(&row.timer)), int(row.shard), time(row.at)]);
-        }
-        rows.run(db).await?;
-        Ok(())
-    }
-
-    pub(super) async fn write_jobs(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
-        let ended = self.select(
-            &self.batch.jobs_ended,
-            |key| key.execution,
-            |key| (key.tenant.clone(), key.execution, key.task_run, key.dispatch),
-        );
-        let mut rows = DELETE_JOBS.rows(ended.len());
-        for key in ended {
-            rows.push([tenant(&key.tenant), id(key.execution), id(key.task_run), int(key.dispatch)]);
-        }
-        rows.run(db).await?;
-
-        let key = |row: &crate::JobRow| (row.tenant.clone(), row.execution, row.task_run, row.dispatch);
-        let started = last_of_equal(self.select(&self.batch.jobs_started, |row| row.execution, key), key);
-        let mut rows = UPSERT_JOBS.rows(started.len());
-        for row in started {
-            rows.push([
-                tenant(&row.tenant),
-                id(row.execution),
-                id(row.task_run),
-                int(row.dispatch),
-                int(row.shard),
-                text_or_null(row.worker_group.clone()),
-                time(row.deadline),
-                int(row.losses),
-            ]);
-        }
-        rows.run(db).await?;
-        Ok(())
-    }
-
-    pub(super) async fn delete_inbox(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
-        let selected = self.select(&self.batch.inbox_done, |key| key.execution, |key| (key.tenant.clone(), key.id));
-        let mut rows = DELETE_INBOX.rows(selected.len());
-        for key in selected {
-            rows.push([tenant(&key.tenant), id(key.id)]);
-        }
-        count(rows, db).await
-    }
-
-    pub(super) async fn insert_inbox(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
-        // In the order given: the number that the row gets orders cause before effect.
-        let selected =
-            self.batch.inbox_sent.iter().filter(|row| self.only.is_none_or(|only| only.contains(&row.execution)));
-        let mut rows = INSERT_INBOX.rows(self.batch.inbox_sent.len());
-        for row in selected {
-            rows.push([
-                tenant(&row.tenant),
-                id(row.id),
-                int(row.shard),
-                id(row.execution),
-                text(json(&row.message)),
-                int(FORMAT),
-            ]);
-        }
-        rows.run(db).await?;
-        Ok(())
-    }
-
-    pub(super) async fn park(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
-        let key = |row: &crate::ParkedRow| (row.tenant.clone(), row.execution);
-        let selected = last_of_equal(self.select(&self.batch.parked, |row| row.execution, key), key);
-        let mut rows = PARK_EXECUTIONS.rows(selected.len());
-        for row in selected {
-            rows.push([tenant(&row.tenant), id(row.execution), text(free_text(&row.reason))]);
-        }
-        rows.run(db).await?;
-        Ok(())
-    }
-
-    /// Rows of the feed, and the shards' last numbers, which must be those before.
-    pub(super) async fn append_feed(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
-        let mut feed: Vec<_> = self.batch.feed.iter().collect();
-        feed.sort_by_key(|row| (row.shard, row.seq));
-        let mut rows = ADVANCE_SHARDS.rows(feed.len());
-        for shard in feed.chunk_by(|a, b| a.shard == b.shard) {
-            if let (Some(first), Some(last)) = (shard.first(), shard.last()) {
-                rows.push([int(first.shard), int(first.seq), int(last.seq)]);
-            }
-        }
-        let moved = count(rows, db).await?;
-        if moved.is_exact() {
-            let mut rows = INSERT_FEED.rows(feed.len());
-            for row in feed {
-                rows.push([
-                    int(row.shard),
-                    int(row.seq),
-                    tenant(&row.tenant),
-                    time(row.at),
-                    text(json(&row.entries)),
-                    int(FORMAT),
-                ]);
-            }
-            rows.run(db).await?;
-        }
-        Ok(moved)
-    }
-
-    pub(super) async fn insert_request_ids(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
-        // What a request has made is the execution that it belongs to.
-        let belongs = |row: &&crate::RequestIdRow| {
-            self.only.is_none_or(|only| row.result.parse().is_ok_and(|made: Id| only.contains(&made)))
-        };
-        let mut selected: Vec<_> = self.batch.request_ids.iter().filter(belongs).collect();
-        selected.sort_by(|a, b| super::request_key(a).cmp(&super::request_key(b)));
-        let mut rows = INSERT_REQUEST_IDS.rows(selected.len());
-        for row in selected {
-            rows.push([
-                tenant(&row.tenant),
-                text(&row.method),
-                text(free_text(&row.request_id)),
-                bulk::bytes(&row.content),
-                text(free_text(&row.result)),
-                time(row.expires_at),
-            ]);
-        }
-        count(rows, db).await
-    }
 }
 
-fn changed_execution(execution: &Execution) -> [sea_orm::Value; 13] {
+fn changed_execution(execution: &Execution) -> [sea_orm::Value; 14] {
     [
         tenant(&execution.tenant),
         id(execution.id),
+        int(execution.flow_revision),
         text(execution.current().as_str()),
         boolean(!execution.is_ended()),
         time_or_null(rows::started_at(&execution.state)),
@@ -365,13 +256,13 @@ fn changed_execution(execution: &Execution) -> [sea_orm::Value; 13] {
     ]
 }
 
-async fn count(rows: bulk::Rows, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
+pub(super) async fn count(rows: bulk::Rows, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
     let expected = rows.len() as u64;
     Ok(Count { touched: rows.run(db).await?, expected })
 }
 
 /// One statement cannot write a row twice; sorted rows, of which the last of equal ones counts.
-fn last_of_equal<T, K: PartialEq>(rows: Vec<&T>, key: impl Fn(&T) -> K) -> Vec<&T> {
+pub(super) fn last_of_equal<T, K: PartialEq>(rows: Vec<&T>, key: impl Fn(&T) -> K) -> Vec<&T> {
     let mut kept: Vec<&T> = Vec::with_capacity(rows.len());
     for row in rows {
         match kept.last_mut() {

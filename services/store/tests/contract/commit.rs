@@ -110,7 +110,7 @@ async fn a_large_batch_is_committed_whole(test: TestStore) -> anyhow::Result<()>
 async fn a_batch_under_an_old_epoch_writes_nothing(test: TestStore) -> anyhow::Result<()> {
     let store = &test.store;
     let old = owner(store).await?;
-    let new = store.claim_shards(old.instance, None).await?.fence;
+    let new = store.release_shards(old.instance, &[0]).await?.fence;
     assert!(new.epoch > old.epoch);
     let batch = created([execution(&acme(), 1)]);
     assert!(matches!(store.commit(&old, &batch).await, Err(CommitError::Fenced)));

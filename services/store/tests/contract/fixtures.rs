@@ -54,12 +54,18 @@ pub(crate) fn execution(tenant: &Tenant, n: u32) -> Execution {
             type_name: "flow".to_owned(),
             variables: object(json!({"executionId": id("cause", n % 2).to_string()})),
         }),
-        parent: Some(ParentLink { execution_id: id("parent", n % 3), task_run_id: id("parent-run", n), wait: true }),
+        parent: Some(ParentLink {
+            execution_id: id("parent", n % 3),
+            task_run_id: id("parent-run", n),
+            wait: true,
+            item: None,
+        }),
         original_id: id("original", n),
         schedule_time: Some(t(500)),
         error: None,
         frame: Frame { started: 2, open: 1, ..Default::default() },
         kill_requested: false,
+        marks: Default::default(),
         version: 1,
         trace_parent: Some("00-11-22-01".to_owned()),
     }
@@ -165,6 +171,7 @@ pub(crate) fn job(execution: &Execution, dispatch: u32, millis: i64) -> JobRow {
         worker_group: None,
         deadline: t(millis),
         losses: 0,
+        worker: None,
     }
 }
 

@@ -4,9 +4,15 @@ mod cluster;
 mod commit;
 mod fixtures;
 mod flows;
+mod key_values;
 mod loading;
+mod namespaces;
 mod reads;
+mod services;
 mod tenancy;
+mod transport;
+mod triggers;
+mod trouble;
 
 /// Makes a test for each database of each function, which takes a fresh store.
 macro_rules! on_both {

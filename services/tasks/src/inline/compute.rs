@@ -20,7 +20,7 @@ pub(crate) enum Inline {
     Assert,
 }
 
-type Outcome = Result<InlineOutcome, PropertyError>;
+pub(super) type Outcome = Result<InlineOutcome, PropertyError>;
 
 /// Renders what the task needs and says what comes of it. An error of rendering is the attempt's failure, unless it
 /// asks for something to be loaded first.
@@ -128,6 +128,6 @@ fn assert(properties: &Properties, environment: &Environment<'_>) -> Outcome {
     Ok(InlineOutcome { logs, metrics, ..failed(format!("{failures} assertion(s) failed!")) })
 }
 
-fn failed(message: impl Into<String>) -> InlineOutcome {
+pub(super) fn failed(message: impl Into<String>) -> InlineOutcome {
     InlineOutcome { error: Some(message.into()), ..InlineOutcome::default() }
 }

@@ -2,6 +2,7 @@
 //! the same functions.
 
 mod compute;
+mod updating;
 
 use async_trait::async_trait;
 use windhover_engine::{InlineOutcome, InlineTasks, RenderContext};
@@ -11,6 +12,7 @@ use windhover_types::State;
 
 pub(crate) use compute::Inline;
 use compute::run;
+use updating::Updating;
 
 use crate::{Metric, Task, TaskContext, TaskError, TaskOutcome};
 
@@ -51,10 +53,13 @@ impl InlineTasks for InlineTaskTable {
         let TaskKind::Runnable(runnable) = &task.kind else {
             return Ok(failed(format!("{} is no task that does work", task.type_name)));
         };
-        let Some(inline) = Inline::of(runnable.task_type.name) else {
-            return Ok(failed(format!("{} needs a worker", task.type_name)));
+        let name = runnable.task_type.name;
+        let outcome = match (Updating::of(name), Inline::of(name)) {
+            (Some(updating), _) => updating.run(&runnable.properties, context),
+            (None, Some(inline)) => run(inline, &runnable.properties, &context.environment()),
+            (None, None) => return Ok(failed(format!("{} needs a worker", task.type_name))),
         };
-        match run(inline, &runnable.properties, &context.environment()) {
+        match outcome {
             Ok(outcome) => Ok(outcome),
             Err(PropertyError::Render { source: needs @ ExpressionError::Needs(_), .. }) => Err(needs),
             Err(error) => Ok(failed(error.to_string())),
@@ -84,7 +89,8 @@ impl Task for OnWorker {
             (None, true) => State::Warning,
             (None, false) => State::Success,
         };
-        let mut ended = TaskOutcome { state, error: outcome.error, outputs: outcome.outputs, metrics: Vec::new() };
+        let (error, outputs) = (outcome.error, outcome.outputs);
+        let mut ended = TaskOutcome { state, error, ..TaskOutcome::success(outputs) };
         for (name, kind, value, tags) in outcome.metrics {
             ended.record(Metric { name, kind, value, tags });
         }

@@ -2,7 +2,13 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use axum::{
@@ -17,10 +23,15 @@ use serde_json::{Value, json};
 use windhover_engine::{Env, Execution, LogLine, NewExecution, TaskRun, new_execution};
 use windhover_flow::{Flow, TaskKind};
 use windhover_outbound::{AddressPolicy, Client, ClientConfig};
+use windhover_storage::Files;
 use windhover_tasks::{
-    Attempt, ExecutionSource, InlineTaskTable, SecretSource, TaskContext, TaskError, TaskOutcome, TaskServices, task_of,
+    Attempt, ExecutionSource, InlineTaskTable, KeyValueSource, KvFound, KvWrite, SecretSource, TaskContext, TaskError,
+    TaskOutcome, TaskServices, task_of,
 };
 use windhover_types::{Id, JsonMap, Level, Secret, State, StateHistory, Tenant, Timestamp};
+
+/// Attempts have different ones.
+static SEEDS: AtomicU64 = AtomicU64::new(7);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
@@ -116,6 +127,46 @@ pub(crate) struct World {
     pub(crate) log_reads: Mutex<Vec<(Id, usize, std::time::Duration)>>,
     /// Applied one by one, each time somebody waits.
     pub(crate) changes: Mutex<Vec<Execution>>,
+    /// Lines of the attempt's execution.
+    pub(crate) lines: Mutex<Vec<LogLine>>,
+    /// By namespace and key; `None`: expired.
+    pub(crate) entries: Mutex<BTreeMap<(String, String), Option<KvWrite>>>,
+}
+
+#[async_trait]
+impl KeyValueSource for World {
+    async fn get(&self, _: &Tenant, namespace: &str, key: &str) -> Result<KvFound, String> {
+        Ok(match self.entries.lock().get(&(namespace.to_owned(), key.to_owned())) {
+            Some(Some(entry)) => KvFound::Value { value: entry.value.clone(), kind: entry.kind },
+            Some(None) => KvFound::Expired,
+            None => KvFound::Absent,
+        })
+    }
+
+    async fn put(&self, _: &Tenant, namespace: &str, key: &str, write: KvWrite) -> Result<bool, String> {
+        let mut entries = self.entries.lock();
+        let place = (namespace.to_owned(), key.to_owned());
+        if !write.overwrite && matches!(entries.get(&place), Some(Some(_))) {
+            return Ok(false);
+        }
+        entries.insert(place, Some(write));
+        Ok(true)
+    }
+
+    async fn delete(&self, _: &Tenant, namespace: &str, key: &str) -> Result<bool, String> {
+        Ok(self.entries.lock().remove(&(namespace.to_owned(), key.to_owned())).flatten().is_some())
+    }
+
+    async fn keys(&self, _: &Tenant, namespace: &str, prefix: &str) -> Result<Vec<String>, String> {
+        let entries = self.entries.lock();
+        let there =
+            entries.iter().filter(|((of, key), entry)| of == namespace && key.starts_with(prefix) && entry.is_some());
+        Ok(there.map(|((_, key), _)| key.clone()).collect())
+    }
+
+    async fn namespace_exists(&self, _: &Tenant, namespace: &str) -> Result<bool, String> {
+        Ok(self.entries.lock().keys().any(|(of, _)| of == namespace))
+    }
 }
 
 #[async_trait]
@@ -148,6 +199,23 @@ impl ExecutionSource for World {
         self.error_logs.lock().clone().unwrap_or_else(|| Ok(Vec::new()))
     }
 
+    async fn log_lines(
+        &self,
+        _: &Tenant,
+        _: Id,
+        task_ids: &[String],
+        min_level: Level,
+        after: Option<i64>,
+        limit: u64,
+    ) -> Result<Vec<(i64, LogLine)>, String> {
+        let lines = self.lines.lock().clone().into_iter().enumerate();
+        let numbered = lines.map(|(at, line)| (at as i64, line)).filter(|(at, line)| {
+            let of_task = line.task_id.as_ref().is_some_and(|id| task_ids.contains(id));
+            after.is_none_or(|after| *at > after) && line.level >= min_level && (task_ids.is_empty() || of_task)
+        });
+        Ok(numbered.take(limit as usize).collect())
+    }
+
     async fn changed(&self, _: &Tenant, _: Id, at_most: std::time::Duration) {
         let next = self.changes.lock().pop();
         match next {
@@ -167,6 +235,8 @@ pub(crate) struct Try {
     pub(crate) trigger_state: Option<String>,
     pub(crate) execution: Id,
     pub(crate) log_level: Option<&'static str>,
+    /// Internal storage.
+    pub(crate) folder: Arc<tempfile::TempDir>,
 }
 
 impl Default for Try {
@@ -178,6 +248,7 @@ impl Default for Try {
             trigger_state: None,
             execution: id(1),
             log_level: None,
+            folder: Arc::new(tempfile::tempdir().expect("a folder")),
         }
     }
 }
@@ -210,6 +281,10 @@ impl Ran {
 }
 
 impl Try {
+    pub(crate) fn files(&self) -> Files {
+        Files::local(self.folder.path()).expect("a folder")
+    }
+
     pub(crate) async fn run(&self, type_name: &str, properties: Value) -> Ran {
         let flow = flow_of(type_name, properties, self.log_level);
         let task = flow.tasks[0].clone();
@@ -229,6 +304,8 @@ impl Try {
             http,
             secrets: self.world.clone(),
             executions: self.world.clone(),
+            kv: self.world.clone(),
+            files: self.files(),
             url: self.url.clone(),
             env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
         };
@@ -241,7 +318,8 @@ impl Try {
             attempt: 0,
             variables: self.variables.clone(),
             trigger_state: self.trigger_state.clone(),
-            seed: 7,
+            directory: None,
+            seed: SEEDS.fetch_add(1, Ordering::Relaxed),
         };
         TaskContext::new(attempt, Arc::new(services))
     }
@@ -283,6 +361,10 @@ pub(crate) fn execution(number: u8, state: State) -> Execution {
         parent: None,
         schedule_time: None,
         trace_parent: None,
+        marks: Default::default(),
+        original_id: None,
+        fail: None,
+        task_runs: Vec::new(),
     };
     let mut execution = new_execution(&Tenant::main(), &new, start);
     execution.state.set(state, start.plus(std::time::Duration::from_millis(1_706)));

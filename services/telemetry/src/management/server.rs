@@ -35,6 +35,7 @@ pub struct ManagementConfig {
 /// The management server.
 pub struct Management {
     router: Router,
+    config: Arc<ManagementConfig>,
 }
 
 impl Management {
@@ -47,12 +48,11 @@ impl Management {
             .route("/metrics", get(metric_names))
             .route("/metrics/{name}", get(metric))
             .route("/info", get(info))
-            .layer(middleware::from_fn_with_state(config.clone(), authenticate))
-            .with_state(config);
-        Self { router }
+            .with_state(config.clone());
+        Self { router, config }
     }
 
-    /// Adds endpoints of other services (`/worker`, `/scheduler` …).
+    /// Adds endpoints of other services (`/worker`, `/scheduler` …). They ask for the same credentials.
     #[must_use]
     pub fn merge(mut self, router: Router) -> Self {
         self.router = self.router.merge(router);
@@ -60,12 +60,13 @@ impl Management {
     }
 
     pub fn router(&self) -> Router {
-        self.router.clone()
+        let authenticated = middleware::from_fn_with_state(self.config.clone(), authenticate);
+        self.router.clone().layer(authenticated)
     }
 
     /// Answers until `stop` is done.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        axum::serve(listener, self.router).with_graceful_shutdown(stop).await
+        axum::serve(listener, self.router()).with_graceful_shutdown(stop).await
     }
 }
 

@@ -266,8 +266,8 @@ impl Metrics {
         ]
     }
 
-    /// The one place where a tenant becomes a label value.
-    fn tenant_value(&self, tenant: &Tenant) -> String {
+    /// A tenant as a label value: the one place where it becomes one. Beyond the cap of tenants it is `other`.
+    pub fn tenant_value(&self, tenant: &Tenant) -> String {
         let mut tenants = self.inner.tenants.lock();
         if tenants.contains(tenant) || (tenants.len() < self.inner.max_tenants && tenants.insert(tenant.clone())) {
             tenant.as_str().to_owned()

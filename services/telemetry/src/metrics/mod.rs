@@ -4,7 +4,7 @@
 mod cells;
 mod execution;
 mod kestra;
-mod names;
+pub mod names;
 mod process;
 pub(crate) mod published;
 mod registry;

@@ -2,7 +2,7 @@
 
 macro_rules! names {
     ($($constant:ident = $name:literal, $description:literal;)+) => {
-        $(pub(super) const $constant: &str = $name;)+
+        $(#[doc = $description] pub const $constant: &str = $name;)+
 
         /// What a metric means; empty for those of others. The prefix, whatever it is, is ignored.
         pub(super) fn description(name: &str) -> &'static str {
@@ -40,6 +40,21 @@ names! {
     EXECUTOR_EXECUTION_DELAY_ENDED_COUNT = "executor.execution.delay.ended.count", "Timers that have fired";
     EXECUTOR_KILLED_COUNT = "executor.killed.count", "Kills that were processed";
     EXECUTOR_THREAD_COUNT = "executor.thread.count", "Threads of the engine";
+    EXECUTOR_SHARDS = "executor.shards", "Shards that this process owns";
+    EXECUTOR_SHARD_OPEN = "executor.shard.open", "Executions of a shard that have not ended";
+    EXECUTOR_SHARD_INBOX = "executor.shard.inbox", "Messages that wait for a shard";
+    EXECUTOR_SHARD_INBOX_LAG = "executor.shard.inbox.lag.seconds", "Age of the oldest message that waits for a shard";
+    EXECUTOR_SHARD_JOBS = "executor.shard.jobs", "Attempts of a shard that workers hold or wait for one";
+    EXECUTOR_SHARD_TIMER_LAG = "executor.shard.timer.lag.seconds", "How long the oldest timer of a shard is overdue";
+    EXECUTOR_TENANT_OPEN = "executor.tenant.open", "Executions of a tenant that have not ended";
+    EXECUTOR_TENANT_INBOX = "executor.tenant.inbox", "Messages that wait for executions of a tenant";
+    EXECUTOR_TENANT_JOBS = "executor.tenant.jobs", "Attempts of a tenant that workers hold or wait for one";
+    QUEUE_JOBS_WAITING = "queue.jobs.waiting", "Attempts of a tenant that wait for a worker of a group";
+    QUEUE_JOBS_HELD = "queue.jobs.held", "Attempts of a tenant that workers of a group hold";
+    QUEUE_JOBS_OVERDUE = "queue.jobs.overdue", "Attempts of a tenant in a group whose holder has not been heard of in time";
+    QUEUE_REDIS_UP = "queue.redis.up", "1 while Redis answers this process, else 0";
+    WORKER_GROUP_WORKERS = "worker.group.workers", "Workers of a group that run";
+    WORKER_GROUP_UNSERVED_JOBS = "worker.group.unserved.jobs", "Attempts that wait for a worker group without workers";
     EXECUTOR_WORKER_JOB_RESUBMIT_COUNT = "executor.worker.job.resubmit.count", "Jobs that were handed out again after their worker was lost";
 }
 

@@ -9,6 +9,7 @@ use windhover_client::admin::v1::{
 };
 
 use super::{
+    cluster::{self, InstanceCommand, QueueCommand, ShardCommand},
     error::{Failure, say},
     output::table,
     pages,
@@ -25,6 +26,15 @@ pub(crate) enum Command {
     /// Look after the tokens of a tenant.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Look after the processes of the cluster; for platform administrators, as what follows.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
+    /// See who owns the shards, and move them.
+    #[command(subcommand)]
+    Shard(ShardCommand),
+    /// See how many jobs wait for workers.
+    #[command(subcommand)]
+    Queue(QueueCommand),
 }
 
 #[derive(Subcommand)]
@@ -99,6 +109,9 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<ExitCode,
     match command {
         Command::Tenant(command) => tenant(session, command).await,
         Command::Token(command) => token(session, command).await,
+        Command::Instance(command) => cluster::instance(session, command).await.map(|()| ExitCode::SUCCESS),
+        Command::Shard(command) => cluster::shard(session, command).await.map(|()| ExitCode::SUCCESS),
+        Command::Queue(command) => cluster::queue(session, command).await.map(|()| ExitCode::SUCCESS),
     }
 }
 

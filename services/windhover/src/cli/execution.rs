@@ -9,6 +9,7 @@ use windhover_client::v1::{
 };
 
 use super::{
+    action,
     error::{ENDED_BADLY, Failure, NOT_IN_TIME},
     execution_text::{details, heading, rows, summary},
     flow::in_namespace,
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Kill(Get),
     /// Wait until it has ended, or is in a state.
     Wait(Wait),
+    #[command(flatten)]
+    Action(action::Command),
 }
 
 #[derive(Args)]
@@ -121,6 +124,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<ExitCode,
             Ok(ExitCode::SUCCESS)
         }
         Command::Wait(command) => wait(session, &command.execution, &command.state, command.timeout).await,
+        Command::Action(command) => action::run(session, command).await.map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -52,8 +52,9 @@ pub(super) fn details(execution: &Execution) -> Vec<String> {
     if let Some(parent) = &execution.parent {
         row("subflow of", safe(&parent.execution_id).into_owned());
     }
-    if execution.original_id != execution.id {
-        row("replay of", safe(&execution.original_id).into_owned());
+    row("replay of", safe(&execution.replayed_from_id).into_owned());
+    if execution.original_id != execution.id && execution.original_id != execution.replayed_from_id {
+        row("first of them", safe(&execution.original_id).into_owned());
     }
     let labels: Vec<String> = execution.labels.iter().map(|label| format!("{}={}", label.key, label.value)).collect();
     row("labels", safe(&labels.join(" ")).into_owned());
@@ -110,11 +111,15 @@ fn task_runs(execution: &Execution) -> Vec<String> {
         let attempts = if run.attempts.len() > 1 { format!("{} attempts", run.attempts.len()) } else { String::new() };
         let error = run.attempts.last().map(|attempt| attempt.error.as_str()).unwrap_or_default();
         let error = safe(error.lines().next().unwrap_or_default()).into_owned();
+        let waits = match run.waiting_for.as_str() {
+            "" => String::new(),
+            reason => paint(style::WARNING, &format!("waits: {}", safe(reason))),
+        };
         rows.push([
             format!("  {}{}", "  ".repeat(depth), task(run)),
             style::state(run.current_state()),
             safe(&run.id).into_owned(),
-            [attempts, error].join(" ").trim().to_owned(),
+            [attempts, error, waits].join(" ").trim().to_owned(),
         ]);
     }
     let mut lines = table(["  TASK", "STATE", "TASK RUN", ""], rows);

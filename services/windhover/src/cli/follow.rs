@@ -170,7 +170,8 @@ impl Story {
             Some(Event::TaskRun(run)) => self.add_task_run(&run),
             Some(Event::LogLine(line)) => self.add_log_line(&line),
             Some(Event::End(end)) => self.ended = end.state(),
-            Some(Event::KeepAlive(_)) | None => {}
+            // Its end was told, if it had one.
+            Some(Event::TaskRunRemoved(_) | Event::KeepAlive(_)) | None => {}
         }
     }
 

@@ -3,7 +3,9 @@
 //! Exit codes: 0 it worked; 1 it did not; 2 the command line is wrong (from clap); 3 the execution that was waited for
 //! or followed did not end in SUCCESS or WARNING; 4 it did not end in the time given.
 
+mod action;
 mod admin;
+mod cluster;
 mod error;
 mod execution;
 mod execution_text;
@@ -17,6 +19,7 @@ mod secret;
 mod session;
 mod sources;
 pub(crate) mod style;
+mod trigger;
 mod values;
 
 use std::process::ExitCode;
@@ -60,15 +63,18 @@ pub(crate) enum ClientCommand {
     /// Declare flows and look at them.
     #[command(subcommand)]
     Flow(flow::Command),
-    /// Start flows, look at what they do, stop them.
+    /// Start flows, look at what they do, stop and repair them.
     #[command(subcommand)]
     Execution(execution::Command),
+    /// Look at triggers, let them rest, run them for dates of the past.
+    #[command(subcommand)]
+    Trigger(trigger::Command),
     /// Print the log lines of an execution.
     Log(log::Command),
     /// Set secrets; their values are never shown.
     #[command(subcommand)]
     Secret(secret::Command),
-    /// Look after tenants and tokens.
+    /// Look after tenants, tokens and the cluster.
     #[command(subcommand)]
     Admin(admin::Command),
     /// Say who the caller is and what they may do.
@@ -88,6 +94,7 @@ async fn dispatch(args: &ClientArgs, command: ClientCommand) -> Result<ExitCode,
     match command {
         ClientCommand::Flow(command) => flow::run(&session, command).await,
         ClientCommand::Execution(command) => execution::run(&session, command).await,
+        ClientCommand::Trigger(command) => trigger::run(&session, command).await,
         ClientCommand::Log(command) => log::run(&session, command).await,
         ClientCommand::Secret(command) => secret::run(&session, command).await,
         ClientCommand::Admin(command) => admin::run(&session, command).await,

@@ -2,7 +2,9 @@
 
 use windhover_client::{
     ClientError,
-    admin::v1::{ListTenantsResponse, ListTokensResponse},
+    admin::v1::{
+        ListInstancesResponse, ListQueuesResponse, ListShardsResponse, ListTenantsResponse, ListTokensResponse,
+    },
     v1::*,
 };
 
@@ -43,6 +45,10 @@ pages! {
     ListSecretsResponse.secrets,
     ListTenantsResponse.tenants,
     ListTokensResponse.tokens,
+    ListTriggersResponse.triggers,
+    ListInstancesResponse.instances,
+    ListShardsResponse.shards,
+    ListQueuesResponse.queues,
 }
 
 /// As many pages as it takes for `limit` items (0: all), as one answer. `fetch` gets size and token of a page.

@@ -4,13 +4,17 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 use windhover_gateway::MIN_BOOTSTRAP_TOKEN;
 
+use super::{
+    mode::{Mode, Redis},
+    transport,
+};
 use crate::settings::Settings;
 
 const PREFIX: &str = "windhover.";
 
 /// # Errors
 /// The first setting that is wrong, and what it may be.
-pub(super) fn check(settings: &Settings) -> Result<()> {
+pub(super) fn check(mode: Mode, settings: &Settings) -> Result<()> {
     if settings.ignored.iter().any(|name| name == PREFIX.trim_end_matches('.')) {
         bail!("`windhover` in the settings file must be a map, e.g. `windhover: {{port: 8080}}`");
     }
@@ -20,6 +24,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         "windhover.database.max-connections",
         "windhover.limits.max-input-bytes",
         "windhover.limits.max-request-bytes",
+        "windhover.queue.window",
         "windhover.shards",
         "windhover.worker.slots",
     ] {
@@ -30,11 +35,55 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     settings.number::<u16>("windhover.shards")?;
     settings.number::<u32>("windhover.limits.requests-per-second")?;
     settings.switch("windhover.outbound.allow-private")?;
+    settings.clock_offset()?;
+    group(settings)?;
+    redis(mode, settings)?;
     let token = settings.text("windhover.bootstrap-token");
     if token.is_some_and(|token| token.len() < MIN_BOOTSTRAP_TOKEN) {
         bail!(
             "the bootstrap token (windhover.bootstrap-token) must have at least {MIN_BOOTSTRAP_TOKEN} characters; `openssl rand -hex 32` makes one"
         );
+    }
+    Ok(())
+}
+
+/// As flows can name it.
+fn group(settings: &Settings) -> Result<()> {
+    for key in ["windhover.worker.group", "kestra.worker.group"] {
+        let Some(group) = settings.text(key) else { continue };
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if group.is_empty() || group.starts_with(['-', '_']) || !group.chars().all(fits) {
+            bail!(
+                "the setting `{key}` is letters, digits, `-` and `_`, and begins with a letter or digit, not `{group}`"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn redis(mode: Mode, settings: &Settings) -> Result<()> {
+    let row = mode.row();
+    let Some(urls) = transport::urls(settings, mode) else {
+        if row.redis == Redis::Needed {
+            bail!(
+                "`windhover server {}` works together with other processes and needs Redis: WINDHOVER_REDIS_URL=redis://host:6379 (or {} in --config); `windhover server standalone` does everything in one process without it",
+                row.name,
+                transport::URL
+            );
+        }
+        return Ok(());
+    };
+    if urls.iter().any(|url| !url.starts_with("redis://") && !url.starts_with("rediss://")) {
+        // It may hold a password: it is not shown.
+        bail!(
+            "the setting `{}` must begin with redis:// or rediss:// (each node, with commas between them)",
+            transport::URL
+        );
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    let fits = |prefix: &String| (1..=64).contains(&prefix.len()) && prefix.chars().all(plain);
+    if settings.text("windhover.redis.prefix").is_some_and(|prefix| !fits(&prefix)) {
+        bail!("the setting `windhover.redis.prefix` is 1 to 64 letters, digits, `_`, `-`, `.` and `:`");
     }
     Ok(())
 }

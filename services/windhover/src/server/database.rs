@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::TcpStream;
 use windhover_store::{ConnectError, Store, StoreOptions};
 
-use super::Mode;
+use super::mode::Mode;
 use crate::settings::Settings;
 
 /// How long a Postgres may take to answer a connection.
@@ -17,7 +17,7 @@ pub(super) fn url(mode: Mode, settings: &Settings, data_dir: &Path) -> Result<St
     match (settings.text("windhover.database.url"), mode) {
         (Some(url), _) => Ok(url),
         (None, Mode::Local) => Ok(format!("sqlite:{}", data_dir.join("windhover.db").display())),
-        (None, Mode::Standalone) => bail!(
+        (None, _) => bail!(
             "no database is set: WINDHOVER_DATABASE_URL=postgres://user:password@host/database (or windhover.database.url in --config)"
         ),
     }

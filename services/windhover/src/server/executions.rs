@@ -1,11 +1,11 @@
 //! Executions as tasks see them: for notifications about executions, and what their own has logged.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 use windhover_engine::{Execution, LogLine, TaskRun};
-use windhover_executor::ExecutorHandle;
+use windhover_queue::Hints;
 use windhover_store::{LogFilter, LogRow, Store, TaskRunFilter};
 use windhover_tasks::ExecutionSource;
 use windhover_types::{Id, Level, State, Tenant};
@@ -18,12 +18,12 @@ const ERROR_LINES: u64 = 250;
 
 pub(super) struct StoredExecutions {
     store: Store,
-    executor: ExecutorHandle,
+    hints: Arc<dyn Hints>,
 }
 
 impl StoredExecutions {
-    pub(super) fn new(store: Store, executor: ExecutorHandle) -> Self {
-        Self { store, executor }
+    pub(super) fn new(store: Store, hints: Arc<dyn Hints>) -> Self {
+        Self { store, hints }
     }
 
     async fn error_rows(&self, tenant: &Tenant, id: Id) -> Result<Vec<LogRow>, String> {
@@ -56,7 +56,7 @@ impl ExecutionSource for StoredExecutions {
 
     async fn error_logs(&self, tenant: &Tenant, id: Id, limit: usize, wait: Duration) -> Result<Vec<LogLine>, String> {
         // Before the first look: no line can come between that and the waiting.
-        let mut hints = self.executor.subscribe(tenant, id);
+        let mut hints = self.hints.subscribe(tenant, id);
         let until = Instant::now() + wait;
         let mut rows = self.error_rows(tenant, id).await?;
         while rows.is_empty() && timeout_at(until, hints.changed()).await.unwrap_or(false) {
@@ -68,8 +68,23 @@ impl ExecutionSource for StoredExecutions {
         Ok(lines)
     }
 
+    async fn log_lines(
+        &self,
+        tenant: &Tenant,
+        id: Id,
+        task_ids: &[String],
+        min_level: Level,
+        after: Option<i64>,
+        limit: u64,
+    ) -> Result<Vec<(i64, LogLine)>, String> {
+        let filter = LogFilter { min_level: Some(min_level), task_ids: task_ids.to_vec(), ..LogFilter::default() };
+        let from = after.map_or(0, |after| after + 1);
+        let rows = self.store.list_execution_logs(tenant, id, &filter, from, limit).await;
+        Ok(rows.map_err(|error| error.to_string())?.into_iter().map(|row| (row.position, row.line)).collect())
+    }
+
     async fn changed(&self, tenant: &Tenant, id: Id, at_most: Duration) {
-        let mut hints = self.executor.subscribe(tenant, id);
+        let mut hints = self.hints.subscribe(tenant, id);
         let _ = tokio::time::timeout(at_most, hints.changed()).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windhover_executor::now;
+use windhover_executor::{OwnedShards, now};
 use windhover_store::Store;
 use windhover_types::{Error, Timestamp};
 
@@ -12,23 +12,25 @@ const FEED_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// Rows that one statement removes: a batch of the executor must not wait for more.
 const STEP: u64 = 1_000;
 
-/// Runs until it is aborted.
-pub(super) async fn run(store: Store, shards: Vec<u16>) {
+/// Runs until it is aborted, for the shards of this process; what belongs to no shard is the owner's of shard 0.
+pub(super) async fn run(store: Store, owned: OwnedShards) {
     let mut tick = tokio::time::interval(INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(error) = remove_old(&store, &shards).await {
+        if let Err(error) = remove_old(&store, &owned).await {
             tracing::warn!(%error, "old request ids and feed rows stay for now");
         }
     }
 }
 
-async fn remove_old(store: &Store, shards: &[u16]) -> Result<(), Error> {
+async fn remove_old(store: &Store, owned: &OwnedShards) -> Result<(), Error> {
     let now = now();
-    while store.purge_request_ids(now, STEP).await? == STEP {}
+    if owned.owns(0) {
+        while store.purge_request_ids(now, STEP).await? == STEP {}
+    }
     let before = Timestamp::from_micros(now.as_micros() - FEED_KEPT.as_micros() as i64);
-    for shard in shards {
+    for shard in owned.list().iter() {
         while store.purge_feed(*shard, before, STEP).await? == STEP {}
     }
     Ok(())

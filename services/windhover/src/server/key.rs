@@ -34,10 +34,13 @@ pub(super) fn find(settings: &Settings, data_dir: &Path) -> Result<Source> {
         None if !own.exists() => return Ok(Source::Make(own)),
         None => own,
     };
+    read(&file).map(Source::Given)
+}
+
+fn read(file: &Path) -> Result<MasterKey> {
     let text =
-        fs::read_to_string(&file).with_context(|| format!("the master key cannot be read from {}", file.display()))?;
-    let key = MasterKey::parse(&Secret::new(text.trim()));
-    key.map(Source::Given).with_context(|| format!("the master key in {}", file.display()))
+        fs::read_to_string(file).with_context(|| format!("the master key cannot be read from {}", file.display()))?;
+    MasterKey::parse(&Secret::new(text.trim())).with_context(|| format!("the master key in {}", file.display()))
 }
 
 /// The keys of this installation. Another master key than it began with is told at once, not when a secret is needed.
@@ -51,7 +54,11 @@ pub(super) async fn keyring(source: Source, store: &Store) -> Result<Keyring> {
             ))
         }
         Source::Make(file) => {
-            let keyring = Keyring::new(make(&file)?);
+            let Some(made) = make(&file)? else {
+                // Another process that was started at the same moment has made it.
+                return Box::pin(keyring(Source::Given(read(&file)?), store)).await;
+            };
+            let keyring = Keyring::new(made);
             if difference(&keyring, store).await?.is_some() {
                 // Of no use to anybody, and it would look like the one that is missing.
                 fs::remove_file(&file).with_context(|| format!("{} cannot be removed", file.display()))?;
@@ -75,16 +82,22 @@ async fn difference(keyring: &Keyring, store: &Store) -> Result<Option<CryptoErr
     Ok(keyring.verify_check(&kept).err())
 }
 
-/// The file is there, whole, before anything is encrypted with the key.
-fn make(file: &Path) -> Result<MasterKey> {
+/// The file is there, whole, before anything is encrypted with the key. `None`: there is one already.
+fn make(file: &Path) -> Result<Option<MasterKey>> {
     let key = MasterKey::generate().context("a master key cannot be made")?;
-    let mut opened = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .with_context(|| format!("the master key cannot be written to {}", file.display()))?;
-    opened.write_all(key.to_base64().expose().as_bytes())?;
-    opened.sync_all()?;
-    Ok(key)
+    let draft = file.with_extension(format!("{}.draft", std::process::id()));
+    let write = || -> std::io::Result<bool> {
+        let mut opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        opened.write_all(key.to_base64().expose().as_bytes())?;
+        opened.sync_all()?;
+        match fs::hard_link(&draft, file) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            linked => linked.map(|()| true),
+        }
+    };
+    let written = write();
+    // A draft is of no use to anybody, whatever became of it.
+    let _ = fs::remove_file(&draft);
+    let made = written.with_context(|| format!("the master key cannot be written to {}", file.display()))?;
+    Ok(made.then_some(key))
 }

@@ -1,0 +1,297 @@
+//! Dispatch of jobs to the workers' queues, and the look after those who hold them.
+
+mod open;
+mod routing;
+mod waiting;
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, watch};
+use windhover_engine::{Event, JobResult};
+use windhover_queue::{Cancelled, Group, JobKey, JobQueue, QueuedJob};
+use windhover_store::{JobRow, Store};
+use windhover_types::{Id, State, Tenant};
+
+pub use self::routing::{GroupState, NoGroups, WorkerGroups};
+use self::{
+    open::{Found, OpenJobs},
+    routing::Route,
+    waiting::{Next, Waiting},
+};
+use crate::{
+    clock,
+    membership::Membership,
+    message::{Input, Pending},
+    owned::OwnedShards,
+};
+
+/// How often leases that ran out are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Messages of the committer that are dealt with together.
+const TOGETHER: usize = 64;
+
+/// What a commit has for the dispatcher, in the order of the commits: a job is never cancelled before it was sent.
+pub(crate) enum Dispatch {
+    /// With how many holders of each were lost before.
+    Start(Vec<(QueuedJob, u32)>),
+    /// (tenant, execution, task run, dispatch) of attempts that are to stop.
+    Cancel(Vec<(Tenant, Id, Id, u32)>),
+    /// A worker has begun this job of the execution.
+    Began(Id, JobKey, String),
+    /// Settled: nobody looks after them any more.
+    Ended(Vec<JobKey>),
+    /// Jobs of shards that came to this process; others may hold them.
+    Recovered(Vec<JobRow>),
+}
+
+/// What the dispatcher works with.
+pub(crate) struct Dispatcher {
+    pub(crate) store: Store,
+    pub(crate) queue: Arc<dyn JobQueue>,
+    pub(crate) groups: Arc<dyn WorkerGroups>,
+    pub(crate) membership: Membership,
+    pub(crate) owned: OwnedShards,
+    /// The queue was emptied.
+    pub(crate) emptied: Option<watch::Receiver<u64>>,
+    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+}
+
+struct Running {
+    parts: Dispatcher,
+    /// What found no room in its tenant's window, in order.
+    waiting: Waiting,
+    open: OpenJobs,
+}
+
+/// Pushes jobs to the queue until nobody has any; what finds no room in its tenant's window waits here.
+pub(crate) async fn run(parts: Dispatcher, mut dispatches: mpsc::UnboundedReceiver<Dispatch>) {
+    let mut changes = parts.owned.changes();
+    let mut emptied = parts.emptied.clone();
+    let queue = Arc::clone(&parts.queue);
+    let mut running = Running { parts, waiting: Waiting::default(), open: OpenJobs::default() };
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut received = Vec::with_capacity(TOGETHER);
+    loop {
+        tokio::select! {
+            count = dispatches.recv_many(&mut received, TOGETHER) => {
+                if count == 0 {
+                    return;
+                }
+                running.take(received.drain(..)).await;
+            }
+            drained = queue.drained(), if !running.waiting.is_empty() => running.refill(drained).await,
+            Ok(()) = changes.changed() => running.leave_others(),
+            () = was_emptied(&mut emptied) => {
+                tracing::warn!("the queue was emptied: jobs that nobody holds any more are sent again");
+                running.open.look_at_all_again(Instant::now());
+            }
+            _ = sweep.tick() => {
+                running.look_after_leases().await;
+                running.look_for_lost().await;
+                let everything = running.waiting.places();
+                running.refill(everything).await;
+            }
+        }
+    }
+}
+
+async fn was_emptied(emptied: &mut Option<watch::Receiver<u64>>) {
+    if let Some(receiver) = emptied
+        && receiver.changed().await.is_ok()
+    {
+        return;
+    }
+    // There is no queue that could be emptied, or it is gone with the process.
+    std::future::pending().await
+}
+
+impl Running {
+    async fn take(&mut self, dispatches: impl Iterator<Item = Dispatch>) {
+        let mut jobs = Vec::new();
+        for dispatch in dispatches {
+            if let Dispatch::Start(more) = dispatch {
+                jobs.extend(more);
+                continue;
+            }
+            self.start(std::mem::take(&mut jobs)).await;
+            match dispatch {
+                Dispatch::Start(_) => {}
+                Dispatch::Cancel(cancels) => self.cancel(cancels).await,
+                Dispatch::Began(execution, key, worker) => self.open.began(execution, key, worker, clock::now()),
+                Dispatch::Ended(keys) => keys.iter().for_each(|key| self.open.remove(key)),
+                Dispatch::Recovered(rows) => rows.into_iter().for_each(|row| self.open.recovered(row, Instant::now())),
+            }
+        }
+        self.start(jobs).await;
+    }
+
+    async fn start(&mut self, jobs: Vec<(QueuedJob, u32)>) {
+        let mut fresh = Vec::with_capacity(jobs.len());
+        for (job, losses) in jobs {
+            if !self.parts.owned.owns(job.shard) {
+                // Its new owner derives it from the store.
+                continue;
+            }
+            match routing::route(self.parts.groups.as_ref(), &job) {
+                Route::Push => {}
+                Route::Settle(result) => {
+                    let event = Event::JobEnded { task_run: job.job.task_run, dispatch: job.job.dispatch, result };
+                    self.tell(job.tenant, job.execution, Pending::new(event));
+                    continue;
+                }
+            }
+            // Behind those of its tenant that wait already.
+            if let Some(job) = self.waiting.add_if_others_wait(job, losses) {
+                fresh.push((job, losses));
+            }
+        }
+        for (job, losses) in self.push(fresh).await {
+            self.waiting.add(job, losses);
+        }
+    }
+
+    /// Sends as many of what waits as there is room for.
+    async fn refill(&mut self, places: Vec<(Tenant, Group)>) {
+        for place in places {
+            let room = match self.parts.queue.room(&place.0, &place.1).await {
+                Ok(room) => room,
+                Err(error) => {
+                    tracing::warn!(%error, "jobs wait: the queue does not answer");
+                    return;
+                }
+            };
+            // One more than there is room for: being refused is what makes the queue tell when there is room again.
+            let Next { jobs, bare } = self.waiting.next(&place, room.saturating_add(1));
+            for waiting in bare {
+                // Nobody has seen it: the engine prepares it anew, under the next number.
+                let pending = Pending { losses: waiting.losses, ..lost(waiting.key) };
+                self.tell(place.0.clone(), waiting.execution, pending);
+            }
+            for (job, losses) in self.push(jobs).await.into_iter().rev() {
+                self.waiting.put_back(job, losses);
+            }
+        }
+    }
+
+    /// Answers the jobs that are still to be pushed, in order.
+    async fn push(&mut self, jobs: Vec<(QueuedJob, u32)>) -> Vec<(QueuedJob, u32)> {
+        if jobs.is_empty() {
+            return jobs;
+        }
+        let refused = match self.parts.queue.push(jobs.iter().map(|(job, _)| job.clone()).collect()).await {
+            Ok(refused) => refused.iter().map(QueuedJob::key).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "jobs wait: the queue does not take them");
+                jobs.iter().map(|(job, _)| job.key()).collect::<HashSet<_>>()
+            }
+        };
+        let (waits, pushed): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|(job, _)| refused.contains(&job.key()));
+        let now = Instant::now();
+        pushed.iter().for_each(|(job, losses)| self.open.pushed(job, *losses, now));
+        waits
+    }
+
+    /// Tells holders to stop; jobs that nobody had begun are reported as killed here, since nobody else will.
+    async fn cancel(&mut self, cancels: Vec<(Tenant, Id, Id, u32)>) {
+        let key = |cancel: &(Tenant, Id, Id, u32)| JobKey { task_run: cancel.2, dispatch: cancel.3 };
+        let here = self.waiting.take_away(&cancels.iter().map(key).collect());
+        let (waited, sent): (Vec<_>, Vec<_>) = cancels.into_iter().partition(|cancel| here.contains(&key(cancel)));
+        let keys: Vec<JobKey> = sent.iter().map(key).collect();
+        let outcomes = if keys.is_empty() {
+            Vec::new()
+        } else {
+            self.parts.queue.cancel(&keys).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "attempts cannot be told to stop; they are given up after their time");
+                Vec::new()
+            })
+        };
+        let removed = sent.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome == Cancelled::Removed);
+        let settled: Vec<_> = waited.into_iter().chain(removed.map(|(cancel, _)| cancel)).collect();
+        for (tenant, execution, task_run, dispatch) in settled {
+            let event = Event::JobEnded { task_run, dispatch, result: Box::new(killed()) };
+            self.tell(tenant, execution, Pending::new(event));
+        }
+    }
+
+    /// Leases that ran out, as the queue tells them: each has cost the attempt a holder.
+    async fn look_after_leases(&mut self) {
+        let expired = match self.parts.queue.expired(&self.parts.owned.list()).await {
+            Ok(expired) => expired,
+            Err(error) => {
+                tracing::warn!(%error, "leases cannot be looked after");
+                return;
+            }
+        };
+        for lease in expired {
+            tracing::warn!(tenant = %lease.tenant, execution = %lease.execution, worker = %lease.worker, "the holder of a job is lost");
+            let losses = self.open.losses(&lease.key) + 1;
+            self.open.remove(&lease.key);
+            self.tell(lease.tenant, lease.execution, Pending { losses, ..lost(lease.key) });
+        }
+    }
+
+    /// Jobs that the queue no longer knows of, and prolonged deadlines for those that somebody holds.
+    async fn look_for_lost(&mut self) {
+        if self.parts.membership == Membership::Exclusive {
+            // The queue is in the memory of this very process.
+            return;
+        }
+        let due = self.open.due(Instant::now());
+        for chunk in due.chunks(1_000) {
+            let held = match self.parts.queue.held(chunk).await {
+                Ok(held) => held,
+                Err(error) => {
+                    tracing::debug!(%error, "nobody can say who holds which jobs");
+                    return;
+                }
+            };
+            let known = chunk.iter().copied().zip(held);
+            let Found { lost: gone, renewals, deadline } = self.open.sort(known, clock::now(), Instant::now());
+            for job in gone {
+                tracing::warn!(tenant = %job.tenant, execution = %job.execution, "nobody holds a job any more; it is sent again");
+                self.tell(job.tenant, job.execution, Pending { losses: job.losses, ..lost(job.key) });
+            }
+            if !renewals.is_empty()
+                && let Err(error) = self.parts.store.renew_jobs(&renewals, deadline).await
+            {
+                tracing::warn!(%error, "the deadlines of jobs cannot be prolonged yet");
+            }
+        }
+    }
+
+    /// What belongs to shards that have left is looked after by their new owners.
+    fn leave_others(&mut self) {
+        let owned = &self.parts.owned;
+        self.waiting.retain(|shard| owned.owns(shard));
+        self.open.retain(|shard| owned.owns(shard));
+    }
+
+    fn tell(&self, tenant: Tenant, execution: Id, pending: Pending) {
+        let _ = self.parts.inputs.send(Input::Event { tenant, execution, pending });
+    }
+}
+
+fn lost(key: JobKey) -> Pending {
+    Pending::lost(key.task_run, key.dispatch, 0)
+}
+
+/// The result of an attempt that never began.
+fn killed() -> JobResult {
+    let at = clock::now();
+    JobResult {
+        started_at: at,
+        ended_at: at,
+        worker: None,
+        state: State::Killed,
+        outputs: None,
+        error: None,
+        directory_outputs: None,
+        logs: Vec::new(),
+        metrics: Vec::new(),
+    }
+}

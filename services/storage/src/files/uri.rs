@@ -1,0 +1,157 @@
+//! Names of files in internal storage (flow model reference 8.6).
+
+use std::{fmt, str::FromStr};
+
+use windhover_expression::slugify;
+use windhover_types::Id;
+
+const SCHEME: &str = "kestra://";
+/// Of one file name on the usual file systems.
+const MAX_SEGMENT: usize = 255;
+
+/// A file of a tenant's internal storage: `kestra:///a/b/c`. Holds no `..`, no empty and no control characters; the
+/// tenant is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileUri(String);
+
+/// Why a text is no URI of internal storage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UriError {
+    #[error("'{0}' is not a URI of internal storage: it must start with kestra:///")]
+    Scheme(String),
+    #[error("'{0}' is not allowed: a path must not contain '..'")]
+    Parent(String),
+    #[error("'{0}' names no file")]
+    Empty(String),
+    #[error("the name of a file is at most {MAX_SEGMENT} bytes long and holds no control characters")]
+    Segment,
+}
+
+impl FromStr for FileUri {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        let path = text.strip_prefix(SCHEME).filter(|path| path.starts_with('/'));
+        let Some(path) = path else { return Err(UriError::Scheme(text.to_owned())) };
+        Self::from_segments(path.split('/')).map_err(|error| match error {
+            UriError::Parent(_) => UriError::Parent(text.to_owned()),
+            UriError::Empty(_) => UriError::Empty(text.to_owned()),
+            other => other,
+        })
+    }
+}
+
+impl fmt::Display for FileUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SCHEME}{}", self.0)
+    }
+}
+
+impl FileUri {
+    /// Empty segments and `.` are left out.
+    fn from_segments<'a>(segments: impl Iterator<Item = &'a str>) -> Result<Self, UriError> {
+        let mut path = String::new();
+        for segment in segments.filter(|segment| !segment.is_empty() && *segment != ".") {
+            if segment == ".." {
+                return Err(UriError::Parent(segment.to_owned()));
+            }
+            if segment.len() > MAX_SEGMENT || segment.chars().any(char::is_control) {
+                return Err(UriError::Segment);
+            }
+            path.push('/');
+            path.push_str(segment);
+        }
+        if path.is_empty() { Err(UriError::Empty(String::new())) } else { Ok(Self(path)) }
+    }
+
+    /// The file of this path below the directory that this one names.
+    ///
+    /// # Errors
+    /// The path leads out of it or names nothing.
+    pub fn below(&self, path: &str) -> Result<Self, UriError> {
+        let inner = Self::from_segments(path.split('/'))?;
+        Ok(Self(format!("{}{}", self.0, inner.0)))
+    }
+
+    /// The path, with a leading slash.
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').skip(1)
+    }
+
+    /// The last segment.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// What follows the last dot of the name, with the dot; `None` without one.
+    pub fn extension(&self) -> Option<&str> {
+        let name = self.name();
+        name.rfind('.').filter(|at| *at > 0).map(|at| &name[at..])
+    }
+
+    /// The path below a directory, without a leading slash; `None` when it is not below it.
+    pub fn relative_to(&self, directory: &FileUri) -> Option<&str> {
+        self.0.strip_prefix(&directory.0)?.strip_prefix('/')
+    }
+
+    /// Directory of everything that an execution has stored.
+    pub fn execution(namespace: &str, flow: &str, execution: Id) -> Self {
+        let namespace = namespace.replace('.', "/");
+        Self(format!("/{namespace}/{}/executions/{execution}", slugify(flow)))
+    }
+
+    /// Directory of a task run's files.
+    pub fn task_run(namespace: &str, flow: &str, execution: Id, task: &str, task_run: Id) -> Self {
+        let Self(execution) = Self::execution(namespace, flow, execution);
+        Self(format!("{execution}/tasks/{}/{task_run}", slugify(task)))
+    }
+
+    /// Directory of a file that was given as an input.
+    pub fn input(namespace: &str, flow: &str, execution: Id, input: &str) -> Self {
+        let Self(execution) = Self::execution(namespace, flow, execution);
+        Self(format!("{execution}/inputs/{}", input.replace('/', "-")))
+    }
+
+    /// Directory of a namespace's files.
+    pub fn namespace(namespace: &str) -> Self {
+        Self(format!("/{}/_files", namespace.replace('.', "/")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Result<FileUri, UriError> {
+        text.parse()
+    }
+
+    #[test]
+    fn only_paths_of_internal_storage_are_taken_and_none_leads_out() {
+        assert_eq!(uri("kestra:///a/b").map(|uri| uri.to_string()), Ok("kestra:///a/b".to_owned()));
+        assert_eq!(uri("kestra:///a//./b").map(|uri| uri.path().to_owned()), Ok("/a/b".to_owned()));
+        assert!(matches!(uri("file:///etc/passwd"), Err(UriError::Scheme(_))));
+        assert!(matches!(uri("kestra://host/a"), Err(UriError::Scheme(_))));
+        assert!(matches!(uri("kestra:///a/../b"), Err(UriError::Parent(_))));
+        assert!(matches!(uri("kestra:///"), Err(UriError::Empty(_))));
+        assert_eq!(uri(&format!("kestra:///{}", "a".repeat(256))), Err(UriError::Segment));
+        assert_eq!(uri("kestra:///a\0b"), Err(UriError::Segment));
+    }
+
+    #[test]
+    fn places_follow_the_reference() -> Result<(), UriError> {
+        let id = Id::from_bytes([7; 16]);
+        let task = FileUri::task_run("company.team", "my_flow", id, "my_task", id);
+        assert_eq!(task.path(), format!("/company/team/my-flow/executions/{id}/tasks/my-task/{id}"));
+        let file = task.below("a/b.csv")?;
+        assert_eq!(file.relative_to(&task), Some("a/b.csv"));
+        assert_eq!((file.name(), file.extension()), ("b.csv", Some(".csv")));
+        assert!(task.below("../x").is_err());
+        assert_eq!(FileUri::namespace("a.b").to_string(), "kestra:///a/b/_files");
+        Ok(())
+    }
+}
