@@ -199,17 +199,17 @@ impl TaskRuns {
         self.reindex(id);
     }
 
-    /// Everything in memory below a container, at any depth.
+    /// Everything in memory below a container, at any depth, the newest first: in this order it is cheap to take away.
     pub(crate) fn descendants(&self, container: Id) -> Vec<Id> {
-        let mut found = Vec::new();
+        let mut found: Vec<(u32, Id)> = Vec::new();
         let mut left = vec![container];
         while let Some(parent) = left.pop() {
-            let children = self.below.range((parent, 0)..=(parent, u32::MAX)).map(|(_, id)| *id);
             let before = found.len();
-            found.extend(children);
-            left.extend(&found[before..]);
+            found.extend(self.below.range((parent, 0)..=(parent, u32::MAX)).map(|((_, seq), id)| (*seq, *id)));
+            left.extend(found[before..].iter().map(|(_, id)| *id));
         }
-        found
+        found.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+        found.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Takes a task run out.

@@ -19,7 +19,6 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 use support::{Shell, ended, started};
 use windhover_engine::{Event, Job};
-use windhover_flow::{Concurrency, ConcurrencyBehavior};
 use windhover_types::{Id, State};
 
 const DEFAULT_SEEDS: u64 = 800;
@@ -128,9 +127,7 @@ fn end_of(shell: &Shell, execution: Id, job: &Job) -> Event {
 fn deployed(source: &str, child: &str) -> Shell {
     let mut shell = Shell::new(&[source]);
     shell.files.insert("kestra:///splits".to_owned(), "kestra:///p0\nkestra:///p1\nkestra:///p2\n".to_owned());
-    shell.deploy_with(child, |flow| {
-        flow.concurrency = Some(Concurrency { limit: 2, behavior: ConcurrencyBehavior::Queue });
-    });
+    shell.deploy(&format!("{child}concurrency: {{limit: 2}}\n"));
     shell
 }
 

@@ -112,6 +112,15 @@ impl Pending {
         self.waiter.is_none() && self.acknowledge.is_none()
     }
 
+    /// It only asks for what is due, and nobody waits for that: without an outcome nothing has to be stored.
+    pub(crate) fn is_bare(&self) -> bool {
+        matches!(self.event, Event::Advance)
+            && self.inbox.is_none()
+            && self.action.is_none()
+            && self.lines.is_none()
+            && self.is_stored()
+    }
+
     /// There is nothing that it could be applied to: whoever waits is told, and a worker does not send it again.
     pub(crate) fn turn_away(&mut self, error: Error) {
         answer(self.waiter.take(), Err(error));

@@ -52,7 +52,11 @@ type Lost = HashMap<(Tenant, Id), Vec<LostJob>>;
 impl Recovery {
     /// Takes up what comes, one set of shards after another.
     pub(crate) async fn run(self, mut asked: mpsc::UnboundedReceiver<Recover>) {
-        while let Some(Recover::Taken { shards, jobs }) = asked.recv().await {
+        while let Some(Recover::Taken { mut shards, jobs }) = asked.recv().await {
+            // What has come meanwhile is read together; only the first ones of a process bring jobs with them.
+            while let Ok(Recover::Taken { shards: more, .. }) = asked.try_recv() {
+                shards.extend(more);
+            }
             let with_jobs = jobs.is_none();
             let mut lost = by_execution(jobs.unwrap_or_default());
             loop {

@@ -28,6 +28,7 @@ pub async fn follow(clients: &[Client], id: String, patience: Duration, mut over
         options.give_up_after = Duration::ZERO;
         let mut following = client.follow_with(options);
         seen.connections += 1;
+        let mut connection = Connection::default();
         let lost = loop {
             let next = tokio::select! {
                 next = following.next() => next,
@@ -40,7 +41,7 @@ pub async fn follow(clients: &[Client], id: String, patience: Duration, mut over
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     if let Some(event) = &message.event {
-                        record(&mut seen, &mut positions, event);
+                        record(&mut seen, &mut positions, &mut connection, event);
                     }
                 }
                 Some(Err(error)) => break error,
@@ -57,20 +58,37 @@ pub async fn follow(clients: &[Client], id: String, patience: Duration, mut over
     seen
 }
 
-fn record(seen: &mut Followed, positions: &mut HashSet<u64>, event: &Event) {
+/// What one connection has shown already.
+#[derive(Default)]
+struct Connection {
+    execution: bool,
+    task_runs: HashSet<String>,
+}
+
+fn record(seen: &mut Followed, positions: &mut HashSet<u64>, connection: &mut Connection, event: &Event) {
+    // What changed at the very moment when a connection was lost may come again as it was on the next one, as the API
+    // says; on one connection nothing may come twice.
     match event {
         Event::Execution(execution) => {
-            seen.executions.push(shown(execution.state.as_ref(), &execution.encode_to_vec()));
+            let first = !std::mem::replace(&mut connection.execution, true);
+            add(&mut seen.executions, shown(execution.state.as_ref(), &execution.encode_to_vec()), first);
         }
         Event::TaskRun(run) => {
-            seen.task_runs.entry(run.id.clone()).or_default().push(shown(run.state.as_ref(), &run.encode_to_vec()));
+            let first = connection.task_runs.insert(run.id.clone());
+            let all = seen.task_runs.entry(run.id.clone()).or_default();
+            add(all, shown(run.state.as_ref(), &run.encode_to_vec()), first);
         }
-        // Lines may come again on another connection, told by their position.
         Event::LogLine(line) if !positions.insert(line.position) => {}
         Event::LogLine(line) => seen.lines.push(line.position),
         Event::End(end) => seen.ends.push(end.state().short_name().to_owned()),
         Event::TaskRunRemoved(removed) => drop(seen.task_runs.remove(&removed.task_run_id)),
         Event::KeepAlive(_) => {}
+    }
+}
+
+fn add(all: &mut Vec<Shown>, message: Shown, first_of_connection: bool) {
+    if !(first_of_connection && all.last() == Some(&message)) {
+        all.push(message);
     }
 }
 

@@ -73,35 +73,40 @@ impl Work {
         self.commit_taken(taken, executions).await
     }
 
-    async fn commit_taken(&self, taken: WindowTaken, executions: Vec<Execution>) -> Result<bool, Error> {
-        let batch = Batch {
-            inbox_sent: executions.iter().map(|execution| created_row(execution, self.shards)).collect(),
-            new_executions: executions,
-            windows_taken: vec![taken],
-            ..Batch::default()
-        };
-        match self.store.create(&batch).await {
-            Ok(()) => {
-                let wake = |execution: &Execution| self.wake(&execution.tenant, execution.id);
-                self.wakeups.try_send(batch.new_executions.iter().map(wake).collect());
-                Ok(true)
+    async fn commit_taken(&self, taken: WindowTaken, mut executions: Vec<Execution>) -> Result<bool, Error> {
+        loop {
+            let batch = Batch {
+                inbox_sent: executions.iter().map(|execution| created_row(execution, self.shards)).collect(),
+                new_executions: executions.clone(),
+                windows_taken: vec![taken.clone()],
+                ..Batch::default()
+            };
+            let before = executions.len();
+            match self.store.create(&batch).await {
+                Ok(()) => {
+                    let wake = |execution: &Execution| self.wake(&execution.tenant, execution.id);
+                    self.wakeups.try_send(executions.iter().map(wake).collect());
+                    return Ok(true);
+                }
+                Err(CommitError::WindowsMoved) => return Ok(false),
+                // The same change made them before: the window goes on without another.
+                Err(CommitError::Exists { executions: made }) => {
+                    executions.retain(|execution| !made.contains(&execution.id));
+                }
+                Err(CommitError::Data { executions: refused, reason }) => {
+                    let key = &taken.key;
+                    tracing::error!(
+                        tenant = %key.tenant, namespace = %key.namespace, flow = %key.flow_id,
+                        trigger = %key.trigger_id, %reason, "the execution of a Flow trigger cannot be stored"
+                    );
+                    executions.retain(|execution| !refused.contains(&execution.id));
+                }
+                Err(other) => return Err(unavailable(other)),
             }
-            Err(CommitError::WindowsMoved) => Ok(false),
-            // They were made once, and cannot be stored again: the window goes on without them.
-            Err(CommitError::Exists { .. }) if !batch.new_executions.is_empty() => {
-                let rest = Batch { windows_taken: batch.windows_taken, ..Batch::default() };
-                self.store.create(&rest).await.map(|()| true).map_err(unavailable)
+            if executions.len() == before {
+                let message = "the store refuses what nothing explains";
+                return Err(Error::new(ErrorKind::Internal, "INTERNAL", message));
             }
-            Err(CommitError::Data { reason, .. }) if !batch.new_executions.is_empty() => {
-                let key = &batch.windows_taken[0].key;
-                tracing::error!(
-                    tenant = %key.tenant, namespace = %key.namespace, flow = %key.flow_id, trigger = %key.trigger_id,
-                    %reason, "the execution of a Flow trigger cannot be stored"
-                );
-                let rest = Batch { windows_taken: batch.windows_taken, ..Batch::default() };
-                self.store.create(&rest).await.map(|()| true).map_err(unavailable)
-            }
-            Err(other) => Err(unavailable(other)),
         }
     }
 

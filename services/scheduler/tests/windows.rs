@@ -84,8 +84,6 @@ async fn offer(store: &Store, tenant: &Tenant, offers: &[(&str, Value)]) -> Resu
         });
     }
     store.commit(&claim.fence, &batch).await?;
-    // Told twice, it is there once.
-    store.commit(&claim.fence, &batch).await?;
     store.unregister(registration.id).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use windhover_engine::{Event, NewExecution, Slot, Timer, refusals};
-use windhover_flow::{Concurrency, ConcurrencyBehavior};
+use windhover_flow::ConcurrencyBehavior;
 use windhover_types::{
     Id,
     State::{self, Cancelled, Created, Failed, Killed, Killing, Queued, Restarted, Retried, Running, Success, Warning},
@@ -181,9 +181,14 @@ sla:
 }
 
 fn limited(shell: &mut Shell, limit: u32, behavior: ConcurrencyBehavior, more: &str) {
-    shell.deploy_with(&flow(&format!("tasks: [{{id: a, {JOB}}}]\nerrors: [{{id: e, {LOG}}}]\n{more}")), |flow| {
-        flow.concurrency = Some(Concurrency { limit, behavior });
-    });
+    let behavior = match behavior {
+        ConcurrencyBehavior::Queue => "QUEUE",
+        ConcurrencyBehavior::Cancel => "CANCEL",
+        ConcurrencyBehavior::Fail => "FAIL",
+    };
+    shell.deploy(&flow(&format!(
+        "tasks: [{{id: a, {JOB}}}]\nerrors: [{{id: e, {LOG}}}]\nconcurrency: {{limit: {limit}, behavior: {behavior}}}\n{more}"
+    )));
 }
 
 /// Ends the job of one execution.
@@ -346,4 +351,31 @@ fn an_execution_that_its_trigger_could_not_prepare_is_born_to_fail() {
     assert_eq!(shell.history(id), [Created, Failed]);
     assert!(shell.summary(id).is_empty());
     assert_eq!(shell.messages(id), ["ERROR the inputs do not fit"]);
+}
+
+#[test]
+fn a_paused_execution_keeps_its_slot() {
+    // Case 142.
+    let mut shell = Shell::new(&[]);
+    let source = flow(&format!("tasks: [{{id: p, type: io.kestra.plugin.core.flow.Pause}}, {{id: a, {LOG}}}]"));
+    shell.deploy(&format!("{source}\nconcurrency: {{limit: 1}}"));
+    let first = shell.start("f", json!({}));
+    let second = shell.start("f", json!({}));
+    assert_eq!((shell.state(first), shell.state(second)), (State::Paused, Queued));
+    shell.send(first, Event::Resume { inputs: serde_json::Map::new(), by: None });
+    assert_eq!((shell.state(first), shell.state(second)), (Success, State::Paused));
+}
+
+#[test]
+fn a_child_that_finds_no_slot_ends_its_task_as_its_limit_says() {
+    // Case 146: CANCELLED is not transmitted.
+    for (behavior, state) in [("FAIL", Failed), ("CANCEL", Success)] {
+        let child = format!(
+            "id: child\nnamespace: company.team\ntasks: [{{id: c, {JOB}}}]\nconcurrency: {{limit: 1, behavior: {behavior}}}"
+        );
+        let mut shell = Shell::new(&[&flow(&format!("tasks: [{{id: call, {CALL}}}]")), &child]);
+        let first = shell.start("f", json!({}));
+        let second = shell.start("f", json!({}));
+        assert_eq!((shell.state(first), shell.state(second)), (Running, state), "{behavior}");
+    }
 }

@@ -88,17 +88,10 @@ impl Shell {
     }
 
     pub(crate) fn deploy(&mut self, source: &str) -> Arc<Flow> {
-        self.deploy_with(source, |_| {})
-    }
-
-    /// Deploys a flow that is changed once it is compiled.
-    pub(crate) fn deploy_with(&mut self, source: &str, change: impl FnOnce(&mut Flow)) -> Arc<Flow> {
-        let mut flow = match windhover_flow::compile(source) {
-            Ok(flow) => flow,
+        let flow = match windhover_flow::compile(source) {
+            Ok(flow) => Arc::new(flow),
             Err(violations) => panic!("{violations:#?}\n{source}"),
         };
-        change(&mut flow);
-        let flow = Arc::new(flow);
         self.flows.insert(flow.id.clone(), Arc::clone(&flow));
         flow
     }

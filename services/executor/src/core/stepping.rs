@@ -188,6 +188,10 @@ impl Core {
                     }
                     inbox.extend(inbox_key(&tenant, id, &pending));
                     let more = output.more;
+                    if output.is_empty() && pending.is_bare() && !is_new {
+                        // Nothing was due: most executions of shards that have come from elsewhere.
+                        continue;
+                    }
                     pending.acted = Acted::of(&pending.event, had_ended, output.refused.clone());
                     if let Some(key) = &pending.action {
                         requests.push((
@@ -264,6 +268,9 @@ impl Core {
             return;
         }
         if !touched {
+            if !waiting && live.pending.is_empty() && (live.run.is_settled() || self.slots.len() > LIVE_LIMIT) {
+                return;
+            }
             live.status = if waiting { Status::Waiting } else { Status::Idle };
             self.slots.insert(id, Slot::Live(live));
             return;

@@ -284,25 +284,29 @@ impl Member {
         if is_lost {
             return Ok(Next::Lost);
         }
+        let gives = !release.is_empty();
         for shard in release.into_iter().take(HANDED_OVER) {
             self.hand_over(shard).await?;
         }
-        if let Some(request) = claim {
-            self.claim(request, None).await?;
-        }
-        Ok(if is_busy { Next::Busy } else { Next::Quiet })
+        let takes = match claim {
+            Some(request) => self.claim(request, None).await?,
+            None => true,
+        };
+        // Whoever wanted some and got none was not the first, or looks at an owner that is about to be heard of.
+        Ok(if is_busy && (gives || takes) { Next::Busy } else { Next::Quiet })
     }
 
-    /// `jobs`: of a predecessor that is gone together with all its workers.
-    async fn claim(&self, request: ClaimRequest, jobs: Option<Vec<JobRow>>) -> Result<(), ClaimError> {
+    /// `jobs`: of a predecessor that is gone together with all its workers. Answers whether there was anything to take.
+    async fn claim(&self, request: ClaimRequest, jobs: Option<Vec<JobRow>>) -> Result<bool, ClaimError> {
         let (reply, answer) = oneshot::channel();
         let _ = self.changes.send(Change::Claim { instance: self.registration.id, request, reply });
         let taken = answer.await.map_err(|_| ClaimError::Gone)??;
-        if !taken.is_empty() {
-            tracing::info!(shards = ?taken, "shards were taken");
-            let _ = self.recover.send(Recover::Taken { shards: taken, jobs });
+        if taken.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        tracing::info!(shards = ?taken, "shards were taken");
+        let _ = self.recover.send(Recover::Taken { shards: taken, jobs });
+        Ok(true)
     }
 
     /// Gives one shard up: first nothing here works on it any more, then it is free.

@@ -40,6 +40,7 @@ names! {
     EXECUTOR_EXECUTION_DELAY_ENDED_COUNT = "executor.execution.delay.ended.count", "Timers that have fired";
     EXECUTOR_KILLED_COUNT = "executor.killed.count", "Kills that were processed";
     EXECUTOR_THREAD_COUNT = "executor.thread.count", "Threads of the engine";
+    EXECUTOR_COMMIT_LAG = "executor.commit.lag.seconds", "How long the oldest batch of the executor has waited for its commit";
     EXECUTOR_SHARDS = "executor.shards", "Shards that this process owns";
     EXECUTOR_SHARD_OPEN = "executor.shard.open", "Executions of a shard that have not ended";
     EXECUTOR_SHARD_INBOX = "executor.shard.inbox", "Messages that wait for a shard";

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use tokio::sync::watch;
-use windhover_executor::{OwnedShards, now};
+use windhover_executor::{OwnedShards, Progress, now};
 use windhover_queue::RedisStatus;
 use windhover_store::Store;
 use windhover_telemetry::{Gauge, Metrics, names};
@@ -26,6 +26,12 @@ pub(super) fn redis(metrics: &Metrics, status: watch::Receiver<RedisStatus>) {
         let up = matches!(&*status.borrow(), RedisStatus::Available);
         gauge.set(f64::from(u8::from(up)));
     });
+}
+
+/// Shows how long the oldest batch has waited for its commit, as it is when somebody looks.
+pub(super) fn commit_lag(metrics: &Metrics, progress: Progress) {
+    let gauge = metrics.registry().gauge(&metrics.name(names::EXECUTOR_COMMIT_LAG), &[]);
+    metrics.registry().on_read(move |_| gauge.set(progress.lag().unwrap_or_default().as_secs_f64()));
 }
 
 /// Runs until it is aborted.

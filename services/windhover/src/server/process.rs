@@ -109,8 +109,9 @@ pub(super) async fn serve(asked: Asked) -> Result<()> {
             return Err(error);
         }
     };
-    if parts.executor.is_some() {
-        executor.know(context.owned.clone());
+    if let Some(running) = &parts.executor {
+        executor.know(context.owned.clone(), running.progress());
+        gauges::commit_lag(&metrics, running.progress());
     }
     let view = parts.worker.as_ref().map(windhover_worker::Worker::view);
     if let Some(view) = &view {
