@@ -1,13 +1,13 @@
 # Everything works in a fresh clone. `make demo` needs a Rust toolchain only.
 CARGO ?= cargo
 
-.PHONY: demo test lint bench fmt
+.PHONY: demo test lint bench faults fmt
 
 demo: ## The main job on the embedded default: a failing flow alerts Slack
 	$(CARGO) build -p windhover
 	ops/demo.sh
 
-test: ## Every test, with a real Postgres
+test: ## Every test, with a real Postgres and Redis
 	ops/install-servers.sh
 	$(CARGO) build -p windhover
 	$(CARGO) test --workspace --no-fail-fast
@@ -17,10 +17,15 @@ lint: ## Formatting, clippy, the proto files
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	ops/buf-lint.sh
 
-bench: ## Measures a standalone server on a real Postgres; records loadtest/results/
+bench: ## Measures standalone servers and a cluster on a real Postgres and Redis; records loadtest/results/
 	ops/install-servers.sh
 	$(CARGO) build --release -p windhover -p windhover-loadtest
 	target/release/windhover-loadtest bench
+
+faults: ## 5,000 executions on a cluster whose parts are killed, held and cut off; records loadtest/results/faults.json
+	ops/install-servers.sh
+	$(CARGO) build --release -p windhover -p windhover-faults
+	target/release/windhover-faults
 
 fmt:
 	$(CARGO) fmt --all

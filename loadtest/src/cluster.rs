@@ -26,7 +26,7 @@ use crate::{
 
 /// Executions that the flooding tenant starts.
 const FLOOD: usize = 100_000;
-/// Of one call.
+/// Of one call at most.
 const BATCH: usize = 1_000;
 
 pub(crate) async fn measure(place: &Place, seconds: u64, report: &mut Report) -> Result<()> {
@@ -108,13 +108,14 @@ async fn fairness(server: &Server, flooding: &Client, report: &mut Report) -> Re
 /// Starts so many as fast as they are taken, a thousand in a call.
 async fn flood(client: Client, flow: &'static str, count: usize, created: Arc<AtomicUsize>) -> Result<()> {
     const AT_ONCE: usize = 8;
+    let batch = BATCH.min(count);
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..AT_ONCE {
         let (client, created) = (client.clone(), Arc::clone(&created));
         calls.spawn(async move {
-            while created.fetch_add(BATCH, Ordering::Relaxed) < count {
+            while created.fetch_add(batch, Ordering::Relaxed) < count {
                 let one = || NewExecution::of(NAMESPACE, flow).into();
-                let requests = std::iter::repeat_with(one).take(BATCH).collect();
+                let requests = std::iter::repeat_with(one).take(batch).collect();
                 let answer = client.batch_create_executions(BatchCreateExecutionsRequest { requests }).await?;
                 let refused = answer.results.iter().filter(|result| is_refused(result)).count();
                 anyhow::ensure!(refused == 0, "{refused} executions of a batch were refused");
@@ -137,8 +138,10 @@ fn is_refused(result: &windhover_client::v1::BatchCreateExecutionsResult) -> boo
 /// half second.
 async fn takeover(server: &Server, client: &Client, observer: &Observer, report: &mut Report) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(60);
+    /// A few in each shard.
+    const TICKING: usize = 300;
     client.apply_flow(flows::ticking(240)).await?;
-    flood(client.clone(), "ticking", 1_000, Arc::default()).await?;
+    flood(client.clone(), "ticking", TICKING, Arc::default()).await?;
     sleep(Duration::from_secs(3)).await;
     let before = observer.shards().await?;
     let victim = &server.cluster.first(Role::Executor)?.process;

@@ -27,10 +27,14 @@ use crate::{
 };
 
 use crate::v1::{
-    execution_service_client::ExecutionServiceClient, flow_service_client::FlowServiceClient,
+    execution_service_client::ExecutionServiceClient, file_service_client::FileServiceClient,
+    flow_service_client::FlowServiceClient, key_value_service_client::KeyValueServiceClient,
     log_service_client::LogServiceClient, secret_service_client::SecretServiceClient,
     trigger_service_client::TriggerServiceClient,
 };
+
+/// Content that one message of an upload carries.
+const UPLOAD_CHUNK: usize = 1 << 20;
 
 /// A connection that sends the credentials along.
 pub type Api = InterceptedService<Channel, Credentials>;
@@ -182,6 +186,10 @@ impl Client {
         log_service: LogServiceClient;
         /// The generated client of SecretService.
         secret_service: SecretServiceClient;
+        /// The generated client of KeyValueService.
+        key_value_service: KeyValueServiceClient;
+        /// The generated client of FileService.
+        file_service: FileServiceClient;
         /// The generated client of TriggerService.
         trigger_service: TriggerServiceClient;
         /// The generated client of TenantService.
@@ -246,6 +254,22 @@ impl Client {
             list_secrets(ListSecretsRequest) -> ListSecretsResponse;
             /// Takes a secret away.
             delete_secret(DeleteSecretRequest) -> DeleteSecretResponse;
+        }
+        key_value_service {
+            /// Sets an entry of a namespace's key-value store.
+            put_entry(PutEntryRequest) -> PutEntryResponse;
+            /// One entry with its value.
+            get_entry(GetEntryRequest) -> GetEntryResponse;
+            /// A page of the entries of a namespace.
+            list_entries(ListEntriesRequest) -> ListEntriesResponse;
+            /// Takes an entry away.
+            delete_entry(DeleteEntryRequest) -> DeleteEntryResponse;
+        }
+        file_service {
+            /// The files of a namespace.
+            list_files(ListFilesRequest) -> ListFilesResponse;
+            /// Takes a file of a namespace away.
+            delete_file(DeleteFileRequest) -> DeleteFileResponse;
         }
         trigger_service {
             /// A page of the triggers of all flows.
@@ -374,6 +398,50 @@ impl Client {
             }
             request.page_token = page.next_page_token;
         }
+    }
+
+    /// Stores a file for an input of executions to come; the answer's `uri` is the value of the input.
+    pub async fn upload_input(
+        &self,
+        name: impl Into<String>,
+        content: Vec<u8>,
+    ) -> Result<UploadFileResponse, ClientError> {
+        self.upload(upload_file_request::Part::InputFile(InputFile { name: name.into() }), content).await
+    }
+
+    /// Stores a file of a namespace.
+    pub async fn upload_namespace_file(
+        &self,
+        namespace: impl Into<String>,
+        path: impl Into<String>,
+        content: Vec<u8>,
+    ) -> Result<UploadFileResponse, ClientError> {
+        let file = NamespaceFile { namespace: namespace.into(), path: path.into() };
+        self.upload(upload_file_request::Part::NamespaceFile(file), content).await
+    }
+
+    async fn upload(
+        &self,
+        place: upload_file_request::Part,
+        content: Vec<u8>,
+    ) -> Result<UploadFileResponse, ClientError> {
+        let chunks: Vec<_> =
+            content.chunks(UPLOAD_CHUNK).map(|chunk| upload_file_request::Part::Chunk(chunk.to_vec())).collect();
+        let messages = std::iter::once(place).chain(chunks).map(|part| UploadFileRequest { part: Some(part) });
+        let messages: Vec<_> = messages.collect();
+        let request = Request::new(tokio_stream::iter(messages));
+        Ok(self.file_service().upload_file(request).await?.into_inner())
+    }
+
+    /// The whole content of a file of internal storage.
+    pub async fn download(&self, uri: impl Into<String>) -> Result<Vec<u8>, ClientError> {
+        let request = DownloadFileRequest { uri: uri.into() };
+        let mut pieces = self.file_service().download_file(request).await?.into_inner();
+        let mut content = Vec::new();
+        while let Some(piece) = pieces.message().await? {
+            content.extend(piece.chunk);
+        }
+        Ok(content)
     }
 
     /// Sets a secret for a namespace and all below; an empty namespace is the whole tenant.

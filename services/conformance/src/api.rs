@@ -132,6 +132,36 @@ impl Api {
         execution(self.client.create_execution(request).await?)
     }
 
+    /// Sends a file for an input; answers the input's value.
+    pub async fn upload_input(&self, name: &str, content: Vec<u8>) -> Result<String, Refusal> {
+        Ok(self.client.upload_input(name, content).await?.file.unwrap_or_default().uri)
+    }
+
+    pub async fn put_namespace_file(&self, namespace: &str, path: &str, content: Vec<u8>) -> Result<(), Refusal> {
+        self.client.upload_namespace_file(namespace, path, content).await?;
+        Ok(())
+    }
+
+    /// `None`: there is no such file.
+    pub async fn download(&self, uri: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        match self.client.download(uri).await.map_err(Refusal::from) {
+            Ok(content) => Ok(Some(content)),
+            Err(Refusal::NotFound(_)) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    pub async fn put_entry(&self, namespace: &str, key: &str, value: &Value) -> Result<(), Refusal> {
+        let request = v1::PutEntryRequest {
+            namespace: namespace.to_owned(),
+            key: key.to_owned(),
+            value: Some(windhover_client::json(value)),
+            ..v1::PutEntryRequest::default()
+        };
+        self.client.put_entry(request).await?;
+        Ok(())
+    }
+
     pub async fn kill(&self, id: &str) -> Result<(), Refusal> {
         let request = v1::KillExecutionRequest { execution_id: id.to_owned(), ..v1::KillExecutionRequest::default() };
         self.client.kill_execution(request).await?;

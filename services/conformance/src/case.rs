@@ -95,19 +95,26 @@ pub enum Step {
     ChangeStatus(ChangeStatus),
     SetLabels(SetLabels),
     SetTrigger(SetTrigger),
-    KvSet(Value),
-    NamespaceFile(Value),
+    KvSet(KvSet),
+    NamespaceFile(NamespaceFile),
 }
 
-impl Step {
-    /// The method without which the step cannot be done, where the API does not have it yet.
-    pub fn missing_method(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::KvSet(_) => "KeyValueService.PutEntry",
-            Self::NamespaceFile(_) => "FileService.Upload",
-            _ => return None,
-        })
-    }
+/// An entry of a namespace's key-value store.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KvSet {
+    pub namespace: String,
+    pub key: String,
+    pub value: Value,
+}
+
+/// A file of a namespace.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceFile {
+    pub namespace: String,
+    pub path: String,
+    pub content: String,
 }
 
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ mod steps;
 mod waiting;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     path::Path,
     time::{Duration, Instant},
 };
@@ -13,11 +13,12 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use rand::{Rng, distr::Alphanumeric};
+use serde_json::Value;
 
 use crate::{
     api::{Api, Refusal},
     case::{Case, CaseSource, Deploy, Placeholders, Step},
-    check::{self, Seen, StepResult, not_offered},
+    check::{self, Seen, StepResult},
     expectation::{Expectation, Outcome},
     findings::Findings,
     matching::{Files, Unreadable},
@@ -67,11 +68,6 @@ impl From<Refusal> for Stop {
 
 fn unsupported(what: &str) -> Stop {
     Stop::Skip(format!("UNSUPPORTED: {what}"))
-}
-
-/// The reason for which the case cannot run on any server, as far as its text alone tells.
-pub fn skip_reason(case: &Case) -> Option<String> {
-    case.steps.iter().find_map(Step::missing_method).map(not_offered)
 }
 
 /// Runs the case on this server, in a tenant of its own.
@@ -137,12 +133,24 @@ struct Run<'a> {
     deployments: HashMap<String, Option<String>>,
 }
 
-/// Files of the internal storage cannot be read over the API yet.
-struct NoFiles;
+/// Files of internal storage that the executions name, as they were downloaded; `None`: there is none.
+#[derive(Default)]
+struct Downloaded(HashMap<String, Option<Vec<u8>>>);
 
-impl Files for NoFiles {
-    fn content(&self, _: &str) -> Result<Vec<u8>, Unreadable> {
-        Err(Unreadable::NotOffered(not_offered("FileService.Download")))
+impl Files for Downloaded {
+    fn content(&self, uri: &str) -> Result<Vec<u8>, Unreadable> {
+        let found = self.0.get(uri).cloned().flatten();
+        found.ok_or_else(|| Unreadable::Absent(format!("there is no file {uri}")))
+    }
+}
+
+/// URIs of internal storage anywhere in a value.
+fn uris(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.starts_with("kestra:///") => into.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| uris(item, into)),
+        Value::Object(map) => map.values().for_each(|item| uris(item, into)),
+        _ => {}
     }
 }
 
@@ -210,13 +218,14 @@ impl Run<'_> {
             let found = self.api.trigger_disabled((&name.namespace, &name.flow, &name.trigger)).await?;
             triggers.extend(found.map(|disabled| (name.clone(), disabled)));
         }
+        let files = self.files_of(&world).await?;
         let seen = Seen {
             world: &world,
             steps: &self.steps,
             deployments: &self.deployments,
             triggers: &triggers,
             requests: &requests,
-            files: &NoFiles,
+            files: &files,
         };
         let mut all = Findings::default();
         for (index, expectation) in expect.iter().enumerate() {
@@ -227,6 +236,23 @@ impl Run<'_> {
             all.append(found);
         }
         Ok(all)
+    }
+
+    /// The files that outputs of the executions name.
+    async fn files_of(&self, world: &World) -> Result<Downloaded, Refusal> {
+        let mut named = Vec::new();
+        for execution in &world.executions {
+            let of_tasks = execution.task_runs.iter().map(|run| &run.outputs);
+            of_tasks.chain([&execution.outputs]).flatten().for_each(|outputs| uris(outputs, &mut named));
+        }
+        let mut files = Downloaded::default();
+        for uri in named {
+            if let Entry::Vacant(place) = files.0.entry(uri) {
+                let content = self.api.download(place.key()).await?;
+                place.insert(content);
+            }
+        }
+        Ok(files)
     }
 
     /// Everything that is in the tenant now.

@@ -48,8 +48,11 @@ pub struct Server {
 enum Running {
     Nothing,
     Process(Process),
-    // Folder of the settings that it was started with.
-    Cluster(Cluster, TempDir),
+    Cluster {
+        cluster: Cluster,
+        // Removed when the processes are gone.
+        _settings: TempDir,
+    },
 }
 
 struct Process {
@@ -129,7 +132,7 @@ impl Server {
         let address = cluster.first(Role::Gateway)?.process.address();
         let token = Some(windhover_testkit::TOKEN.to_owned());
         let client = connect(&address, token.as_deref()).await?;
-        Ok(Self { address, token, client, running: Running::Cluster(cluster, folder) })
+        Ok(Self { address, token, client, running: Running::Cluster { cluster, _settings: folder } })
     }
 
     /// `http://HOST:PORT` without a slash at its end.
@@ -152,7 +155,7 @@ impl Server {
                 let status = process.child.try_wait().ok().flatten()?;
                 Some(format!("the server has ended ({status}): {}", process.last_words()))
             }
-            Running::Cluster(cluster, _) => cluster.members().iter().find_map(|member| {
+            Running::Cluster { cluster, .. } => cluster.members().iter().find_map(|member| {
                 let status = member.process.has_ended()?;
                 let words = shorten(&member.process.last_lines(20), 4_000);
                 Some(format!("{} has ended ({status}): {words}", member.process.name()))

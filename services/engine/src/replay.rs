@@ -89,11 +89,11 @@ impl<'a> Copies<'a> {
         let by_id = repeat.task_runs.iter().map(|run| (run.id, run)).collect();
         let mut copies = Self { repeat, by_id, again: HashSet::new(), left_out: HashSet::new() };
         for run in repeat.task_runs {
-            // What the revision does not have, or has elsewhere, and what runs beside a Pause.
+            // What the revision does not have, or has elsewhere; what runs beside a Pause, and what follows the end.
             let parent = run.parent_id.and_then(|id| copies.by_id.get(&id)).map(|parent| parent.task_id.as_str());
             let fits = copies
                 .place(run)
-                .is_some_and(|place| place.parent.as_deref() == parent && place.list != ListKind::OnPause);
+                .is_some_and(|place| place.parent.as_deref() == parent && !runs_by_itself(&place.list));
             if !fits {
                 copies.left_out.insert(run.id);
             }
@@ -137,8 +137,9 @@ impl<'a> Copies<'a> {
             .iter()
             .filter(|run| counts(run) && copies.is_kept(run) && copies.nothing_tolerates(run))
             .collect();
+        let with_failures_inside: HashSet<Id> = failed.iter().filter_map(|run| run.parent_id).collect();
         for run in &failed {
-            let inside = run.frame.is_some() && failed.iter().any(|other| other.parent_id == Some(run.id));
+            let inside = run.frame.is_some() && with_failures_inside.contains(&run.id);
             if !inside || copies.begins_anew(run) {
                 copies.again.insert(run.id);
             }
@@ -222,15 +223,13 @@ impl<'a> Copies<'a> {
     fn leave_out_below_what_runs_again(&mut self) {
         // Open loops and Pauses have timers of their own, which the new execution has not.
         let open = |run: &&TaskRun| !run.state.current().is_terminal();
-        let inside = |id: Id| {
-            self.again.iter().filter_map(|id| self.by_id.get(id)).any(|run| self.above(run).any(|above| above.id == id))
-        };
+        let around = self.around();
         let anew: Vec<Id> = self
             .repeat
             .task_runs
             .iter()
             .filter(open)
-            .filter(|run| self.begins_anew(run) && !inside(run.id))
+            .filter(|run| self.begins_anew(run) && !around.contains(&run.id))
             .map(|run| run.id)
             .collect();
         self.again.extend(anew);
@@ -245,15 +244,15 @@ impl<'a> Copies<'a> {
         self.again.retain(|id| !below.contains(id));
     }
 
+    /// Everything around what runs again.
+    fn around(&self) -> HashSet<Id> {
+        let again = self.again.iter().filter_map(|id| self.by_id.get(id));
+        again.flat_map(|run| self.above(run)).map(|run| run.id).collect()
+    }
+
     /// The copies, in order of creation, with ids of their own.
     fn made(&self) -> Vec<TaskRun> {
-        let around: HashSet<Id> = self
-            .again
-            .iter()
-            .filter_map(|id| self.by_id.get(id))
-            .flat_map(|run| self.above(run))
-            .map(|run| run.id)
-            .collect();
+        let around = self.around();
         let mut kept: Vec<&TaskRun> = self.repeat.task_runs.iter().filter(|run| self.is_kept(run)).collect();
         kept.sort_by_key(|run| run.seq);
         let mut ids: HashMap<Id, Id> = HashMap::new();
@@ -294,6 +293,11 @@ impl<'a> Copies<'a> {
         }
         copy
     }
+}
+
+/// Whether tasks of a list begin because of something else than the tasks before them.
+fn runs_by_itself(list: &ListKind) -> bool {
+    matches!(list, ListKind::OnPause | ListKind::AfterExecution | ListKind::Listener(_))
 }
 
 /// An attempt that was under way is given up.

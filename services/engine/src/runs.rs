@@ -199,6 +199,17 @@ impl TaskRuns {
         self.reindex(id);
     }
 
+    /// What is in memory of a container's children (`None`: of the flow's own), ended or not, in order of creation.
+    pub(crate) fn children(&self, container: Option<Id>) -> Vec<&TaskRun> {
+        match container {
+            None => self.in_order().filter(|run| run.parent_id.is_none()).collect(),
+            Some(id) => {
+                let ids = self.below.range((id, 0)..=(id, u32::MAX)).map(|(_, id)| *id);
+                ids.filter_map(|id| self.get(id)).collect()
+            }
+        }
+    }
+
     /// Everything in memory below a container, at any depth, the newest first: in this order it is cheap to take away.
     pub(crate) fn descendants(&self, container: Id) -> Vec<Id> {
         let mut found: Vec<(u32, Id)> = Vec::new();

@@ -18,7 +18,7 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 use support::{Shell, ended, started};
-use windhover_engine::{Event, Job};
+use windhover_engine::{Event, From, Job, Repeat, TaskRun, repeat};
 use windhover_types::{Id, State};
 
 const DEFAULT_SEEDS: u64 = 800;
@@ -38,6 +38,16 @@ fn random_flows_end_as_they_should_whatever_happens_on_the_way() {
 }
 
 fn simulate(seed: u64) {
+    let (mut shell, id, mut random) = compare(seed);
+    afterwards(&mut shell, id, &mut random);
+    for id in shell.created.clone() {
+        assert!(shell.execution(id).is_ended(), "{id} has not ended: {:?}", shell.summary(id));
+    }
+    assert!(shell.slots.values().all(windhover_engine::Slots::is_empty), "{:?}", shell.slots);
+}
+
+/// A flow runs as it should in peace and in war; answers the peaceful run.
+fn compare(seed: u64) -> (Shell, Id, StdRng) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut generator = Generator {
         random: StdRng::seed_from_u64(seed),
@@ -67,22 +77,23 @@ fn simulate(seed: u64) {
     assert!(wild.slots.values().all(windhover_engine::Slots::is_empty), "{:?}", wild.slots);
     if kill {
         assert!(wild.state(id).is_terminal());
-        return;
+        return (calm, expected, random);
     }
     if restarts > 0 && !generator.ordered {
         // What a fast failure had left beside it depends on the order, and so does what runs again.
-        return;
+        return (calm, expected, random);
     }
     assert_eq!(wild.state(id), calm.state(expected), "{:?}\n{:?}", wild.summary(id), calm.summary(expected));
     assert_eq!(wild.execution(id).outputs, calm.execution(expected).outputs);
     if generator.ordered {
         assert_eq!(outline(&wild, id), outline(&calm, expected));
     }
+    (calm, expected, random)
 }
 
 /// Task runs with states, failed and successful attempts, and outputs. Ids of children, which tell when they were made, become numbers.
 fn outline(shell: &Shell, id: Id) -> Vec<String> {
-    let of = |run: &windhover_engine::TaskRun| {
+    let of = |run: &TaskRun| {
         let counted = run.attempts.iter().filter(|attempt| attempt.state.current() != State::Resubmitted).count();
         let outputs = run.outputs.as_ref().map(|outputs| outputs.to_string());
         let text = format!("{} {:?} {} {counted} {outputs:?}", run.task_id, run.value_path, run.state.current());
@@ -131,25 +142,62 @@ fn deployed(source: &str, child: &str) -> Shell {
     shell
 }
 
-fn calm_run(source: &str, child: &str, mut restarts: u32) -> (Shell, Id) {
+fn calm_run(source: &str, child: &str, restarts: u32) -> (Shell, Id) {
     let mut shell = deployed(source, child);
     let id = shell.start("f", json!({}));
+    go_on(&mut shell);
+    for _ in 0..restarts {
+        shell.send(id, Event::Restart { by_parent: false });
+        go_on(&mut shell);
+    }
+    assert!(shell.state(id).is_terminal(), "a calm run ends: {:?}", shell.summary(id));
+    (shell, id)
+}
+
+/// Lets jobs end, timers fire and pauses be resumed, one after the other, until nothing is left to wait for.
+fn go_on(shell: &mut Shell) {
     for _ in 0..20_000 {
         shell.now = shell.now.plus(std::time::Duration::from_millis(1));
         if let Some((owner, job)) = shell.jobs.first().cloned() {
-            let event = end_of(&shell, owner, &job);
+            let event = end_of(shell, owner, &job);
             shell.send(owner, event);
-        } else if shell.fire_next() || shell.resume_next() {
-        } else if restarts > 0 {
-            restarts -= 1;
-            shell.send(id, Event::Restart { by_parent: false });
-        } else {
-            assert!(shell.state(id).is_terminal(), "a calm run ends: {:?}", shell.summary(id));
-            return (shell, id);
+        } else if !shell.fire_next() && !shell.resume_next() {
+            return;
         }
         shell.settle();
     }
-    panic!("a calm run does not end: {:?}", shell.summary(id));
+    panic!("a calm run does not end: {:?}", shell.created.iter().map(|id| shell.summary(*id)).collect::<Vec<_>>());
+}
+
+/// Somebody repeats what has ended, or decides afterwards how a part of it ended; that ends too.
+fn afterwards(shell: &mut Shell, id: Id, random: &mut StdRng) {
+    let runs: Vec<TaskRun> = shell.task_runs(id).cloned().collect();
+    let Some(chosen) = runs.choose(random).map(|run| run.id) else { return };
+    let from = match random.random_range(0..5) {
+        0 => From::Start,
+        1 => From::Failed,
+        2 | 3 => From::TaskRun(chosen),
+        _ => {
+            let state = *[State::Success, State::Failed, State::Warning].choose(random).expect("some");
+            shell.apply(id, Event::ChangeTaskRunState { task_run: chosen, state });
+            shell.settle();
+            return go_on(shell);
+        }
+    };
+    let repeated = repeat(Repeat {
+        old: shell.execution(id),
+        task_runs: &runs,
+        from,
+        id: Id::derived(shell.now, &[b"again"]),
+        flow: &shell.flows["f"],
+        revision: 1,
+        inputs: None,
+        at: shell.now,
+    });
+    if let Ok(new) = repeated {
+        shell.start_new(new);
+        go_on(shell);
+    }
 }
 
 fn wild_run(source: &str, child: &str, kill: bool, mut restarts: u32, random: &mut StdRng) -> (Shell, Id) {

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::mpsc;
 use windhover_engine::Event;
 use windhover_queue::{Hints, JobKey, Wake, Wakeups};
-use windhover_store::{Batch, CommitError, FeedRow, Fence, InboxRow, Store, StoreError};
+use windhover_store::{Batch, ClaimRequest, CommitError, FeedRow, Fence, InboxRow, Store, StoreError};
 use windhover_telemetry::Metrics;
 use windhover_types::{Id, Tenant};
 
@@ -118,6 +118,9 @@ impl Committer {
         match change {
             Change::Claim { instance, request, reply } => {
                 let outcome = self.store.claim(instance, request).await;
+                if outcome.is_err() {
+                    self.fence_again(instance).await;
+                }
                 let taken = outcome.map(|claim| {
                     self.fence = Some(claim.fence);
                     let held = self.owned.list();
@@ -139,6 +142,9 @@ impl Committer {
             }
             Change::Release { instance, shards, reply } => {
                 let outcome = self.store.release_shards(instance, &shards).await;
+                if outcome.is_err() {
+                    self.fence_again(instance).await;
+                }
                 let left = outcome.map(|claim| {
                     self.fence = Some(claim.fence);
                     self.feed.retain(|shard, _| !shards.contains(shard));
@@ -153,6 +159,18 @@ impl Committer {
                 self.owned.clear();
                 let _ = self.inputs.send(Input::Lost { generation });
                 let _ = done.send(());
+            }
+        }
+    }
+
+    /// A change that failed may have raised the epoch before it did: as long as the shards are still this instance's, its
+    /// batches go on under the present one.
+    async fn fence_again(&mut self, instance: Id) {
+        let nothing = ClaimRequest { limit: Some(0), take_over: false };
+        if let Ok(claim) = self.store.claim(instance, nothing).await {
+            let stored: HashSet<u16> = claim.shards.iter().map(|(shard, _)| *shard).collect();
+            if self.owned.list().iter().all(|shard| stored.contains(shard)) {
+                self.fence = Some(claim.fence);
             }
         }
     }

@@ -248,7 +248,7 @@ fn self_contained(
 
 /// Takes a row out that was added for the same execution, whose rows are the last ones. Tells whether there was one.
 fn take_back<T>(rows: &mut Vec<T>, is_mine: impl Fn(&T) -> bool, is_it: impl Fn(&T) -> bool) -> bool {
-    let found = rows.iter().rev().take_while(|row| is_mine(row)).position(|row| is_it(row));
+    let found = rows.iter().rev().take_while(|row| is_mine(row)).position(is_it);
     if let Some(from_the_end) = found {
         rows.remove(rows.len() - 1 - from_the_end);
     }

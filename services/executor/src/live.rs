@@ -97,7 +97,7 @@ impl Live {
         let taken = self.lines_taken.entry((sent.task_run, sent.dispatch)).or_insert(0);
         let known = taken.saturating_sub(sent.first) as usize;
         let new: Vec<LogLine> = sent.lines.iter().skip(known).cloned().collect();
-        *taken = (*taken).max(sent.first + sent.lines.len() as u32);
+        *taken = (*taken).max(sent.first.saturating_add(u32::try_from(sent.lines.len()).unwrap_or(u32::MAX)));
         new
     }
 }

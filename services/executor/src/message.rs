@@ -151,6 +151,8 @@ pub(crate) struct LoadedRun {
 }
 
 /// Something to do for the core.
+// Most of it is events: a box for each would cost more than the room that the others waste.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Input {
     Create {
         request: Box<CreateRequest>,

@@ -377,6 +377,8 @@ pub struct Trigger {
     pub definition: String,
 }
 
+// A flow has few of them.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum TriggerKind {
     Flow(FlowTrigger),

@@ -21,6 +21,30 @@ tasks:
         type: io.kestra.plugin.core.log.Log
         message: ['{{ inputs.a-1 }}', *v]
         retry: {type: constant, interval: PT1S, maxAttempts: 2}
+  - id: dag
+    type: io.kestra.plugin.core.flow.Dag
+    tasks:
+      - task: {id: d1, type: io.kestra.plugin.core.log.Log, message: a}
+      - task: {id: d2, type: io.kestra.plugin.core.log.Log, message: b}
+        dependsOn: [d1]
+  - id: loop
+    type: io.kestra.plugin.core.flow.LoopUntil
+    condition: '{{ outputs.loop.iterationCount > 2 }}'
+    checkFrequency: {interval: PT1S, maxIterations: 3}
+    tasks: [{id: l, type: io.kestra.plugin.core.log.Log, message: c}]
+  - id: pause
+    type: io.kestra.plugin.core.flow.Pause
+    pauseDuration: PT1S
+    behavior: WARN
+    onResume: [{id: why, type: STRING}]
+    onPause: {id: ask, type: io.kestra.plugin.core.log.Log, message: d}
+  - {id: dir, type: io.kestra.plugin.core.flow.WorkingDirectory, inputFiles: {a: b}, tasks: [{id: w, type: io.kestra.plugin.core.log.Log, message: e}]}
+  - {id: items, type: io.kestra.plugin.core.flow.ForEachItem, items: '{{ inputs.b }}', namespace: n, flowId: g, batch: {rows: 2}}
+concurrency: {limit: 2, behavior: CANCEL}
+sla: [{id: s, type: MAX_DURATION, duration: PT1H, behavior: NONE, labels: {late: yes}}]
+checks: [{condition: '{{ true }}', message: m, behavior: FAIL_EXECUTION}]
+listeners: [{conditions: [{type: io.kestra.plugin.core.condition.ExecutionStatus, in: [FAILED]}], tasks: [{id: li, type: io.kestra.plugin.core.log.Log, message: f}]}]
+afterExecution: [{id: after, type: io.kestra.plugin.core.log.Log, message: g}]
 triggers:
   - id: x
     type: io.kestra.plugin.core.trigger.Flow
@@ -89,6 +113,29 @@ fn plugin_defaults_cannot_fill_the_memory() {
     let task = |n: usize| format!("  - {{id: t{n}, type: io.kestra.plugin.core.log.Log}}\n");
     let source = format!("{HEAD}{default}tasks:\n{}", (0..5_000).map(task).collect::<String>());
     refused(&source, "the defaults make the flow too large");
+}
+
+#[test]
+fn the_flow_that_is_mutated_is_a_good_one() {
+    let refusing: Vec<_> =
+        validate(GOOD).violations.into_iter().filter(|v| v.severity == windhover_types::Severity::Error).collect();
+    assert!(refusing.is_empty(), "{refusing:#?}");
+}
+
+#[test]
+fn a_long_chain_of_a_dag_is_read_in_a_step_for_each_task() {
+    let node = |n: usize| {
+        format!("{{task: {{id: t{n}, type: io.kestra.plugin.core.log.Log, message: m}}, dependsOn: [t{}]}}", n + 1)
+    };
+    let mut nodes: Vec<String> = (0..6_000).map(node).collect();
+    let dag = |nodes: &[String]| {
+        format!("{HEAD}tasks: [{{id: d, type: io.kestra.plugin.core.flow.Dag, tasks: [{}]}}]", nodes.join(", "))
+    };
+    nodes.push("{task: {id: t6000, type: io.kestra.plugin.core.log.Log, message: m}}".to_owned());
+    assert!(validate(&dag(&nodes)).flow.is_some());
+    nodes.pop();
+    nodes.push("{task: {id: t6000, type: io.kestra.plugin.core.log.Log, message: m}, dependsOn: [t0]}".to_owned());
+    refused(&dag(&nodes), "Cyclic dependency detected");
 }
 
 #[test]

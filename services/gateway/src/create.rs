@@ -3,11 +3,13 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use prost::Message;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use windhover_engine::{Execution, NewExecution, TriggerInfo};
 use windhover_executor::{CreateRequest, ExecutorHandle, Flows, RequestKey, StoredFlow, now};
-use windhover_flow::{Flow, InputsError, fill_defaults, resolve_inputs};
+use windhover_flow::{Flow, InputKind, InputsError, fill_defaults, resolve_inputs};
 use windhover_proto::{reasons, v1 as proto};
+use windhover_storage::{FileUri, Files, FilesError};
 use windhover_store::Store;
 use windhover_types::{
     Error, ErrorKind, Id, JsonMap, Label, StateHistory, Tenant, Timestamp, correlation_id, merge_labels,
@@ -35,6 +37,8 @@ pub(crate) struct Creator {
     pub(crate) executor: ExecutorHandle,
     pub(crate) templates: Templates,
     pub(crate) max_input_bytes: usize,
+    /// Internal storage.
+    pub(crate) files: Option<Files>,
 }
 
 /// What a request says.
@@ -100,10 +104,42 @@ impl Creator {
         let now = now();
         let runnable = self.runnable(tenant, &given.namespace, &given.flow_id, given.revision).await?;
         let inputs = self.resolve(&runnable, None, &given.inputs, now).await?;
+        let id = self.executor.new_id(tenant);
+        let inputs = self.take_uploads(tenant, &runnable, id, inputs).await?;
         let fail = checks::look_at(&self.templates, &runnable, &inputs, now).await?;
         let from = Origin { labels: &given.labels, from: "api", trigger: None, trace_parent };
-        let new = new_execution(self.executor.new_id(tenant), &runnable, inputs, from);
+        let new = new_execution(id, &runnable, inputs, from);
         Ok(NewExecution { schedule_time: given.schedule_time.filter(|at| *at > now), fail, ..new })
+    }
+
+    /// Gives the execution copies of its own of the files that were sent for its inputs.
+    async fn take_uploads(
+        &self,
+        tenant: &Tenant,
+        runnable: &Runnable,
+        execution: Id,
+        mut inputs: JsonMap,
+    ) -> Result<JsonMap> {
+        let Some(files) = &self.files else { return Ok(inputs) };
+        let flow = &runnable.flow;
+        let of_files = flow.inputs.iter().filter(|input| matches!(input.kind, InputKind::File { .. }));
+        for input in of_files {
+            let Some(value) = at_path(&mut inputs, &input.id) else { continue };
+            let uri = value.as_str().and_then(|text| text.parse::<FileUri>().ok()).filter(FileUri::is_upload);
+            let Some(uri) = uri else { continue };
+            let wrong = |why: String| {
+                let field = format!("inputs.{}", input.id);
+                Error::new(ErrorKind::InvalidArgument, reasons::INVALID_INPUT, why.clone()).field(field, why)
+            };
+            let own = FileUri::input(&flow.namespace, &flow.id, execution, &input.id).below(uri.name());
+            let own = own.map_err(|error| wrong(error.to_string()))?;
+            files.copy(tenant, &uri, &own).await.map_err(|error| match error {
+                FilesError::NotFound(uri) => wrong(format!("the file {uri} was not found; send it again")),
+                other => Error::new(ErrorKind::Unavailable, reasons::UNAVAILABLE, other.to_string()),
+            })?;
+            *value = Value::String(own.to_string());
+        }
+        Ok(inputs)
     }
 
     /// The flow, if it may be run.
@@ -201,6 +237,16 @@ impl Creator {
 fn as_created(execution: Execution) -> Execution {
     let first = execution.state.entries()[0];
     Execution { state: StateHistory::new(first.state, first.at), outputs: None, error: None, version: 1, ..execution }
+}
+
+/// The value of an input; dots in its id lead into maps.
+fn at_path<'a>(inputs: &'a mut JsonMap, id: &str) -> Option<&'a mut Value> {
+    let mut parts = id.split('.');
+    let mut at = inputs.get_mut(parts.next()?)?;
+    for part in parts {
+        at = at.get_mut(part)?;
+    }
+    Some(at)
 }
 
 /// The flow, if it may be run.

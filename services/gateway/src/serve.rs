@@ -175,6 +175,7 @@ impl GatewayBuilder {
             executor: executor.clone(),
             templates: Templates::new(secrets, settings.expression_globals),
             max_input_bytes: settings.max_input_bytes,
+            files: self.files.clone(),
         });
         let token_key: [u8; 32] = self.token_key.unwrap_or_else(rand::random);
         let (closing, closed) = watch::channel(false);

@@ -76,6 +76,48 @@ impl TieredJobs {
         Ok(taken)
     }
 
+    /// Shows leases of this process to all: their shards may come to be owned by another process, which must find that
+    /// they are held, and reach their holder. Only what runs for long is renewed; the rest is over before.
+    async fn show(&self, worker: &str, keys: &[JobKey], renewals: &mut [Renewal], lease: Duration) {
+        let mut places = Vec::new();
+        let mut leases = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            if let Some(about) = self.local.leased_to(worker, *key) {
+                places.push(at);
+                leases.push((*key, about));
+            }
+        }
+        if leases.is_empty() {
+            return;
+        }
+        match self.remote.adopt(worker, &leases, lease).await {
+            Ok(shown) => {
+                for (at, shown) in places.into_iter().zip(shown) {
+                    match shown {
+                        // Its new owner has given it up, or wants it to stop.
+                        Renewal::Lost | Renewal::Held { kill: true } => renewals[at] = shown,
+                        Renewal::Held { kill: false } => {}
+                    }
+                    if shown == Renewal::Lost
+                        && let Err(error) = self.local.complete(worker, keys[at]).await
+                    {
+                        tracing::debug!(%error, "a lease that is lost runs out");
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "leases are shown to others later"),
+        }
+    }
+
+    /// Ends what was shown.
+    async fn hide(&self, worker: &str, key: JobKey) {
+        if self.remote.knows(key)
+            && let Err(error) = self.remote.complete(worker, key).await
+        {
+            tracing::debug!(%error, "a lease that is over is ended later");
+        }
+    }
+
     /// What waits here although nobody waits for it goes to all.
     async fn spill(&self, groups: &[Group]) {
         for group in groups {
@@ -211,6 +253,7 @@ impl JobQueue for TieredJobs {
         for (at, renewal) in here.iter().zip(self.local.renew(worker, &of(&here), lease).await?) {
             renewals[*at] = renewal;
         }
+        self.show(worker, keys, &mut renewals, lease).await;
         if !there.is_empty() {
             for (at, renewal) in there.iter().zip(self.remote.renew(worker, &of(&there), lease).await?) {
                 renewals[*at] = renewal;
@@ -223,6 +266,9 @@ impl JobQueue for TieredJobs {
         let (here, there): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| self.local.holds(job.key()));
         let mut groups: Vec<Group> = here.iter().map(|job| job.group().into()).collect();
         groups.dedup();
+        for job in &here {
+            self.hide(worker, job.key()).await;
+        }
         self.local.release(worker, here).await?;
         // A worker that gives back stops, or has no slot: others may have one.
         self.spill(&groups).await;
@@ -230,10 +276,12 @@ impl JobQueue for TieredJobs {
     }
 
     async fn complete(&self, worker: &str, key: JobKey) -> Result<bool, QueueError> {
-        if self.local.holds(key) {
-            return self.local.complete(worker, key).await;
+        if !self.local.holds(key) {
+            return self.remote.complete(worker, key).await;
         }
-        self.remote.complete(worker, key).await
+        let held = self.local.complete(worker, key).await?;
+        self.hide(worker, key).await;
+        Ok(held)
     }
 
     async fn cancel(&self, keys: &[JobKey]) -> Result<Vec<Cancelled>, QueueError> {
@@ -256,6 +304,9 @@ impl JobQueue for TieredJobs {
             Err(error) if expired.is_empty() => return Err(error),
             Err(error) => tracing::debug!(%error, "leases in Redis are looked after later"),
         }
+        // A lease that was shown there as well is still one.
+        let mut told = HashSet::new();
+        expired.retain(|lease| told.insert(lease.key));
         Ok(expired)
     }
 

@@ -448,6 +448,38 @@ async fn eager_jobs_go_by_memory_to_free_slots_also_without_redis() {
     assert_eq!(keys(&call.await.expect("no panic")), [key(4, 1)]);
 }
 
+#[tokio::test]
+async fn a_lease_in_memory_that_lasts_is_known_to_others_and_they_reach_its_holder() {
+    let config = config(&server().await.url());
+    let (queue, elsewhere) = (connect(config.clone()).await, connect(config).await.jobs());
+    let tiered = TieredJobs::new(InProcessJobs::new(JobsConfig { window: 1_000 }), queue.jobs());
+    let mut kills = tiered.kill_hints("w").await.expect("subscribed");
+    let call = tokio::spawn({
+        let tiered = tiered.clone();
+        async move { tiered.pop(PopRequest { wait: PATIENCE, ..request("w", 3) }).await.expect("taken") }
+    });
+    let free = || async { (tiered.free_slots("") == 3).then_some(()) };
+    wait_until("the worker to wait", PATIENCE, free).await.expect("it waits");
+    tiered.push(jobs("a", [1, 2])).await.expect("pushed");
+    assert_eq!(call.await.expect("no panic").len(), 2);
+    let both = [key(1, 1), key(2, 1)];
+    assert_eq!(elsewhere.held(&both).await.expect("Redis is there"), [false, false], "not while they may be quick");
+    let renewed = tiered.renew("w", &both, LEASE).await.expect("renewed");
+    assert_eq!(renewed, [Renewal::Held { kill: false }; 2]);
+    assert_eq!(elsewhere.held(&both).await.expect("Redis is there"), [true, true]);
+
+    // What its new owner does with one and the other.
+    elsewhere.cancel(&both[..1]).await.expect("cancelled");
+    let hint = timeout(PATIENCE, kills.recv()).await.expect("a hint comes");
+    assert_eq!(hint, Some(key(1, 1)));
+    elsewhere.push(vec![job("a", 2, 2, None)]).await.expect("pushed again");
+    let renewed = tiered.renew("w", &both, LEASE).await.expect("renewed");
+    assert_eq!(renewed, [Renewal::Held { kill: true }, Renewal::Lost]);
+    assert!(tiered.complete("w", key(1, 1)).await.expect("completed"));
+    assert_eq!(elsewhere.held(&both[..1]).await.expect("Redis is there"), [false]);
+    assert_eq!(keys(&elsewhere.pop(request("v", 9)).await.expect("taken")), [key(2, 2)]);
+}
+
 async fn refused(config: RedisConfig) -> QueueError {
     RedisQueue::connect(config, Arc::new(OneFlow)).await.err().expect("refused")
 }

@@ -15,7 +15,7 @@ use windhover_flow::{Calendar, DatesError, RecoverMissed, ScheduleDates};
 use windhover_queue::{Wake, Wakeups};
 use windhover_store::{EndedLock, Store, TriggerAdvance, TriggerRow, TriggerState};
 use windhover_telemetry::Metrics;
-use windhover_types::{Error, JsonMap, Tenant, Timestamp, shard_of};
+use windhover_types::{Error, ErrorKind, JsonMap, Tenant, Timestamp, shard_of};
 
 use crate::{
     ScheduleSettings, SchedulerView,
@@ -76,7 +76,7 @@ impl Scheduler {
         let shards = store
             .number_of_shards(None)
             .await
-            .map_err(|error| Error::new(windhover_types::ErrorKind::Unavailable, "UNAVAILABLE", error.to_string()))?;
+            .map_err(|error| Error::new(ErrorKind::Unavailable, "UNAVAILABLE", error.to_string()))?;
         let view = SchedulerView { store: store.clone(), flows: flows.clone(), settings: settings.clone() };
         let mut work = Work {
             clock: Clock::new(store.clone()),
@@ -168,11 +168,14 @@ pub(crate) struct Work {
     busy_until: Option<Instant>,
 }
 
+/// What is to be done, and what the date is to expressions and as text.
+type Planned = (Step, Option<(JsonMap, String)>);
+
 /// What looking at a trigger came to.
 enum Looked {
     /// Its flow is not known here as its row knows it, or it is not due after all.
     Nothing,
-    Go(TriggerState),
+    Go(Box<TriggerState>),
     Fire(Box<Firing>),
 }
 
@@ -212,9 +215,13 @@ impl Work {
         if self.followed.is_none_or(|at| at.elapsed() >= LOOK) {
             self.follow(now).await?;
         }
-        if self.take_offers(now).await? {
+        match self.take_offers(now).await {
             // Where one state changed, another may soon.
-            self.busy_until = Some(Instant::now() + BUSY_FOR);
+            Ok(true) => self.busy_until = Some(Instant::now() + BUSY_FOR),
+            Ok(false) => {}
+            Err(error) if error.kind == ErrorKind::Unavailable => return Err(error),
+            // What one Flow trigger has left must not keep the schedules of everybody from running.
+            Err(error) => tracing::error!(%error, "offers to Flow triggers cannot be dealt with"),
         }
         self.release(now).await?;
         let mut progress = true;
@@ -312,7 +319,9 @@ impl Work {
             self.metrics.evaluation(&row.type_name, began.elapsed());
             match looked {
                 Looked::Nothing => {}
-                Looked::Go(state) => advances.push(TriggerAdvance { key: row.key, expected: row.version, state }),
+                Looked::Go(state) => {
+                    advances.push(TriggerAdvance { key: row.key, expected: row.version, state: *state })
+                }
                 Looked::Fire(firing) => {
                     if firing.advance.state.backfill.is_some() {
                         self.busy_until = Some(Instant::now() + BUSY_FOR);
@@ -334,7 +343,7 @@ impl Work {
         if let Err(why) = &stored.flow {
             let again = Some(now.plus(INVALID_AGAIN));
             let message = Some(format!("the flow cannot be read: {why}"));
-            return Ok(Looked::Go(TriggerState { next_at: again, message, ..row.state.clone() }));
+            return Ok(Looked::Go(Box::new(TriggerState { next_at: again, message, ..row.state.clone() })));
         }
         let Some(index) = index_of(&stored, row) else { return Ok(Looked::Nothing) };
         let Some((flow, trigger, schedule)) = parts(&stored, index) else { return Ok(Looked::Nothing) };
@@ -342,7 +351,7 @@ impl Work {
             return Ok(Looked::Nothing);
         }
         let recover = self.settings.recover(trigger);
-        let planned: Result<Option<(Step, Option<(JsonMap, String)>)>, DatesError> =
+        let planned: Result<Option<Planned>, DatesError> =
             self.settings.with_calendar(&stored, flow, trigger, |calendar: &Calendar<'_>| {
                 let step = plan(&row.state, schedule, calendar, recover, now);
                 let shown = match &step {
@@ -353,12 +362,14 @@ impl Work {
             });
         let (moved, variables, date_text) = match planned {
             Ok(Some((Step::Date(moved), Some((variables, text))))) => (moved, variables, text),
-            Ok(Some((Step::Go(state), _))) => return Ok(Looked::Go(state)),
+            Ok(Some((Step::Go(state), _))) => return Ok(Looked::Go(Box::new(state))),
             Ok(_) => return Ok(Looked::Nothing),
-            Err(error) => return Ok(Looked::Go(self.without_dates(row, &error))),
+            Err(error) => return Ok(Looked::Go(Box::new(self.without_dates(row, &error)))),
         };
         let due = Due { stored: &stored, flow, trigger, schedule, row, moved: &moved, date_text, variables, now };
-        let Some(execution) = due.execution(&self.templates).await else { return Ok(Looked::Go(moved.state)) };
+        let Some(execution) = due.execution(&self.templates).await else {
+            return Ok(Looked::Go(Box::new(moved.state)));
+        };
         let late = moved.backfill.is_none().then(|| now.since(moved.date));
         let failure = execution.error.as_ref().map(|error| error.message.clone());
         let mut state = moved.with_execution(execution.id, now, trigger.allow_concurrent);

@@ -197,5 +197,9 @@ impl<'a> Listening<'a> {
 }
 
 fn unavailable(error: CommitError) -> Error {
-    Error::new(ErrorKind::Unavailable, "UNAVAILABLE", error.to_string())
+    let kind = match error {
+        CommitError::Unavailable(_) | CommitError::Unknown(_) => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    };
+    Error::new(kind, if kind == ErrorKind::Internal { "INTERNAL" } else { "UNAVAILABLE" }, error.to_string())
 }

@@ -55,8 +55,8 @@ async fn start(store: &Store) -> Result<Scheduler> {
     Ok(Scheduler::start(config).await?)
 }
 
-/// Offers in this order: which condition each fulfils, and its outputs. All within the present day, or at its end.
-async fn offer(store: &Store, tenant: &Tenant, offers: &[(&str, Value)]) -> Result<()> {
+/// Offers in this order, after the `earlier` ones: which condition each fulfils, and its outputs. All within one day.
+async fn offer(store: &Store, tenant: &Tenant, earlier: usize, offers: &[(&str, Value)]) -> Result<()> {
     let registration = Registration { id: new_id(), host: "test".to_owned(), exclusive: false };
     store.register_instance(&registration).await?;
     let claim = store.claim_shards(registration.id, None).await?;
@@ -66,7 +66,7 @@ async fn offer(store: &Store, tenant: &Tenant, offers: &[(&str, Value)]) -> Resu
     let mut batch = Batch::default();
     for (number, (condition, outputs)) in offers.iter().enumerate() {
         let id = new_id();
-        let at = noon.plus(Duration::from_millis(number as u64));
+        let at = noon.plus(Duration::from_millis((earlier + number) as u64));
         let event = WindowEvent {
             at,
             held: vec![(*condition).to_owned()],
@@ -108,7 +108,7 @@ async fn a_complete_set_starts_one_execution_with_the_outputs_of_all() -> Result
         ("condition_1", json!({})),
         ("condition_2", json!({"day": "tuesday", "x": 1})),
     ];
-    offer(&test.store, &tenant, &events).await?;
+    offer(&test.store, &tenant, 0, &events).await?;
     let scheduler = start(&test.store).await?;
     let made = wait_until("the execution", Duration::from_secs(30), async || {
         executions(&test.store, &tenant).await.ok().filter(|made| !made.is_empty())
@@ -153,7 +153,7 @@ async fn schedulers_that_die_take_each_offer_once() -> Result<()> {
                 Ok(runtime)
             })
             .collect::<Result<_>>()?;
-        offer(&test.store, &tenant, part).await?;
+        offer(&test.store, &tenant, round * parts[0].len(), part).await?;
         for (index, runtime) in runtimes.into_iter().enumerate() {
             // Not a wait for anything: how long this one lives.
             tokio::time::sleep(Duration::from_millis(20 + (round * 3 + index) as u64 * 41 % 150)).await;

@@ -9,7 +9,7 @@ use super::{Run, Stop, refused};
 use crate::{
     api::{Api, NewExecution, Refusal},
     case::{Action, Backfill, ChangeStatus, Deploy, Execute, Replay, SetLabels, Step, Until, Webhook},
-    check::{StepResult, not_offered},
+    check::StepResult,
     expectation::{Expectation, Outcome},
     findings::short,
     receiver::Answer,
@@ -82,10 +82,10 @@ impl Run<'_> {
                 Ok(self.api.set_trigger_disabled(trigger, set.disabled).await?)
             }
             Step::Backfill(backfill) => self.backfill(backfill).await,
-            other => match other.missing_method() {
-                Some(method) => Err(Stop::Skip(not_offered(method))),
-                None => Err(Stop::Fail("the harness does not know this step".into())),
-            },
+            Step::KvSet(entry) => Ok(self.api.put_entry(&entry.namespace, &entry.key, &entry.value).await?),
+            Step::NamespaceFile(file) => {
+                Ok(self.api.put_namespace_file(&file.namespace, &file.path, file.content.into_bytes()).await?)
+            }
         }
     }
 
@@ -110,7 +110,7 @@ impl Run<'_> {
     async fn execute(&mut self, execute: Execute) -> Result<(), Stop> {
         let mut new = NewExecution { namespace: execute.namespace, flow: execute.flow, ..NewExecution::default() };
         for (id, value) in self.resolve_map(execute.inputs).await? {
-            new.inputs.insert(id, input_text(&value)?);
+            new.inputs.insert(id, self.input_text(&value).await?);
         }
         new.labels =
             self.resolve_map(execute.labels).await?.into_iter().map(|(key, value)| (key, text(&value))).collect();
@@ -166,7 +166,7 @@ impl Run<'_> {
     async fn resume(&mut self, mut action: Action) -> Result<(), Stop> {
         let mut inputs = BTreeMap::new();
         for (id, value) in self.resolve_map(std::mem::take(&mut action.inputs)).await? {
-            inputs.insert(id, input_text(&value)?);
+            inputs.insert(id, self.input_text(&value).await?);
         }
         self.act(action, async |api, id| api.resume(id, &inputs).await).await
     }
@@ -255,6 +255,13 @@ impl Run<'_> {
         Ok(resolve(&value, &world)?)
     }
 
+    /// An input as it is sent: a file goes ahead, and its URI is the input.
+    async fn input_text(&self, value: &Value) -> Result<String, Stop> {
+        let Some(name) = value.get("$file").and_then(Value::as_str) else { return input_text(value) };
+        let file = self.case.files.get(name).ok_or_else(|| format!("the case has no file `{name}`"))?;
+        Ok(self.api.upload_input(name, file.content().into_bytes()).await?)
+    }
+
     async fn resolve_map(&self, map: Map<String, Value>) -> Result<Map<String, Value>, Stop> {
         match self.resolve(Value::Object(map)).await? {
             Value::Object(map) => Ok(map),
@@ -268,9 +275,6 @@ fn input_text(value: &Value) -> Result<String, Stop> {
     let Value::Object(map) = value else {
         return Ok(text(value));
     };
-    if map.contains_key("$file") {
-        return Err(Stop::Skip(format!("{} (an input is a file)", not_offered("FileService.Upload"))));
-    }
     let repeat = map.get("$repeat");
     let part = repeat.and_then(|repeat| repeat.get("text")).and_then(Value::as_str);
     let times = repeat.and_then(|repeat| repeat.get("times")).and_then(Value::as_u64);
@@ -294,7 +298,6 @@ mod tests {
         assert_eq!(input_text(&json!("a")).unwrap(), "a");
         assert_eq!(input_text(&json!(4)).unwrap(), "4");
         assert_eq!(input_text(&json!({"$repeat": {"text": "ab", "times": 3}})).unwrap(), "ababab");
-        assert!(matches!(input_text(&json!({"$file": "x"})), Err(Stop::Skip(_))));
         assert!(matches!(input_text(&json!({"$repeat": "x"})), Err(Stop::Fail(_))));
     }
 }

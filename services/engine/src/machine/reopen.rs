@@ -78,7 +78,7 @@ impl Machine<'_> {
     }
 
     fn children(&self, id: Option<Id>) -> Vec<&TaskRun> {
-        self.run.task_runs.in_order().filter(|run| run.parent_id == id).collect()
+        self.run.task_runs.children(id)
     }
 
     /// Goes on in a container from what its children say.

@@ -188,7 +188,7 @@ impl Core {
                     }
                     inbox.extend(inbox_key(&tenant, id, &pending));
                     let more = output.more;
-                    if output.is_empty() && pending.is_bare() && !is_new {
+                    if output.is_empty() && !more && pending.is_bare() && !is_new {
                         // Nothing was due: most executions of shards that have come from elsewhere.
                         continue;
                     }

@@ -18,7 +18,7 @@ use windhover_types::{Id, State, Tenant};
 
 pub use self::routing::{GroupState, NoGroups, WorkerGroups};
 use self::{
-    open::{Found, OpenJobs},
+    open::{Found, LostOpen, OpenJobs},
     routing::Route,
     waiting::{Next, Waiting},
 };
@@ -31,6 +31,8 @@ use crate::{
 
 /// How often leases that ran out are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Jobs whose deadlines are over that one look reads.
+const EXPIRED: u64 = 10_000;
 /// Messages of the committer that are dealt with together.
 const TOGETHER: usize = 64;
 
@@ -65,6 +67,10 @@ struct Running {
     /// What found no room in its tenant's window, in order.
     waiting: Waiting,
     open: OpenJobs,
+    /// Of those that wait: the queue may have taken them, since its answer did not come.
+    doubtful: HashSet<JobKey>,
+    /// Cancellations that the queue has not heard yet.
+    untold: Vec<(Tenant, Id, Id, u32)>,
 }
 
 /// Pushes jobs to the queue until nobody has any; what finds no room in its tenant's window waits here.
@@ -72,7 +78,8 @@ pub(crate) async fn run(parts: Dispatcher, mut dispatches: mpsc::UnboundedReceiv
     let mut changes = parts.owned.changes();
     let mut emptied = parts.emptied.clone();
     let queue = Arc::clone(&parts.queue);
-    let mut running = Running { parts, waiting: Waiting::default(), open: OpenJobs::default() };
+    let (doubtful, untold) = (HashSet::new(), Vec::new());
+    let mut running = Running { parts, waiting: Waiting::default(), open: OpenJobs::default(), doubtful, untold };
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut received = Vec::with_capacity(TOGETHER);
@@ -91,6 +98,7 @@ pub(crate) async fn run(parts: Dispatcher, mut dispatches: mpsc::UnboundedReceiv
                 running.open.look_at_all_again(Instant::now());
             }
             _ = sweep.tick() => {
+                running.cancel_again().await;
                 running.look_after_leases().await;
                 running.look_for_lost().await;
                 let everything = running.waiting.places();
@@ -123,11 +131,20 @@ impl Running {
                 Dispatch::Start(_) => {}
                 Dispatch::Cancel(cancels) => self.cancel(cancels).await,
                 Dispatch::Began(execution, key, worker) => self.open.began(execution, key, worker, clock::now()),
-                Dispatch::Ended(keys) => keys.iter().for_each(|key| self.open.remove(key)),
+                Dispatch::Ended(keys) => self.ended(&keys),
                 Dispatch::Recovered(rows) => rows.into_iter().for_each(|row| self.open.recovered(row, Instant::now())),
             }
         }
         self.start(jobs).await;
+    }
+
+    fn ended(&mut self, keys: &[JobKey]) {
+        keys.iter().for_each(|key| self.open.remove(key));
+        let taken: HashSet<JobKey> = keys.iter().filter(|key| self.doubtful.remove(key)).copied().collect();
+        if !taken.is_empty() {
+            // They had reached a worker after all.
+            self.waiting.take_away(&taken);
+        }
     }
 
     async fn start(&mut self, jobs: Vec<(QueuedJob, u32)>) {
@@ -187,12 +204,17 @@ impl Running {
             Ok(refused) => refused.iter().map(QueuedJob::key).collect(),
             Err(error) => {
                 tracing::warn!(%error, "jobs wait: the queue does not take them");
-                jobs.iter().map(|(job, _)| job.key()).collect::<HashSet<_>>()
+                let kept: HashSet<JobKey> = jobs.iter().map(|(job, _)| job.key()).collect();
+                self.doubtful.extend(&kept);
+                kept
             }
         };
         let (waits, pushed): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|(job, _)| refused.contains(&job.key()));
         let now = Instant::now();
-        pushed.iter().for_each(|(job, losses)| self.open.pushed(job, *losses, now));
+        for (job, losses) in &pushed {
+            self.doubtful.remove(&job.key());
+            self.open.pushed(job, *losses, now);
+        }
         waits
     }
 
@@ -200,21 +222,33 @@ impl Running {
     async fn cancel(&mut self, cancels: Vec<(Tenant, Id, Id, u32)>) {
         let key = |cancel: &(Tenant, Id, Id, u32)| JobKey { task_run: cancel.2, dispatch: cancel.3 };
         let here = self.waiting.take_away(&cancels.iter().map(key).collect());
-        let (waited, sent): (Vec<_>, Vec<_>) = cancels.into_iter().partition(|cancel| here.contains(&key(cancel)));
+        let doubtful = &mut self.doubtful;
+        let (waited, sent): (Vec<_>, Vec<_>) = cancels.into_iter().partition(|cancel| {
+            let key = key(cancel);
+            here.contains(&key) && !doubtful.remove(&key)
+        });
         let keys: Vec<JobKey> = sent.iter().map(key).collect();
-        let outcomes = if keys.is_empty() {
-            Vec::new()
-        } else {
-            self.parts.queue.cancel(&keys).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "attempts cannot be told to stop; they are given up after their time");
+        let outcomes = match self.parts.queue.cancel(&keys).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                tracing::warn!(%error, "attempts cannot be told to stop yet; trying again");
+                self.untold.extend(sent.iter().cloned());
                 Vec::new()
-            })
+            }
         };
         let removed = sent.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome == Cancelled::Removed);
         let settled: Vec<_> = waited.into_iter().chain(removed.map(|(cancel, _)| cancel)).collect();
         for (tenant, execution, task_run, dispatch) in settled {
             let event = Event::JobEnded { task_run, dispatch, result: Box::new(killed()) };
             self.tell(tenant, execution, Pending::new(event));
+        }
+    }
+
+    /// Tells the queue again what it has not heard.
+    async fn cancel_again(&mut self) {
+        let untold = std::mem::take(&mut self.untold);
+        if !untold.is_empty() {
+            self.cancel(untold).await;
         }
     }
 
@@ -251,7 +285,11 @@ impl Running {
                 }
             };
             let known = chunk.iter().copied().zip(held);
-            let Found { lost: gone, renewals, deadline } = self.open.sort(known, clock::now(), Instant::now());
+            let Found { lost: mut gone, silent, renewals, deadline } =
+                self.open.sort(known, clock::now(), Instant::now());
+            if !silent.is_empty() {
+                gone.extend(self.confirm(silent).await);
+            }
             for job in gone {
                 tracing::warn!(tenant = %job.tenant, execution = %job.execution, "nobody holds a job any more; it is sent again");
                 self.tell(job.tenant, job.execution, Pending { losses: job.losses, ..lost(job.key) });
@@ -264,11 +302,27 @@ impl Running {
         }
     }
 
+    /// Their holders may have been heard of where this process hears nothing: the store tells.
+    async fn confirm(&mut self, silent: Vec<JobKey>) -> Vec<LostOpen> {
+        let now = clock::now();
+        match self.parts.store.expired_jobs(&self.parts.owned.list(), now, EXPIRED).await {
+            Ok(rows) => {
+                let key = |row: JobRow| JobKey { task_run: row.task_run, dispatch: row.dispatch };
+                let expired = rows.into_iter().map(key).collect();
+                self.open.confirm(silent, &expired, now, Instant::now())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the deadlines of jobs cannot be read yet");
+                Vec::new()
+            }
+        }
+    }
+
     /// What belongs to shards that have left is looked after by their new owners.
     fn leave_others(&mut self) {
         let owned = &self.parts.owned;
         self.waiting.retain(|shard| owned.owns(shard));
-        self.open.retain(|shard| owned.owns(shard));
+        self.open.shards_changed(|shard| owned.owns(shard), Instant::now());
     }
 
     fn tell(&self, tenant: Tenant, execution: Id, pending: Pending) {

@@ -1,7 +1,7 @@
 //! Jobs that were handed to the queue and are not settled: who holds them, and since when nobody seems to.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,9 @@ struct Open {
     /// Until when its holder is believed to be there though the queue knows nothing of it; as stored.
     deadline: Timestamp,
     look_at: Instant,
+    /// Its shard is somebody else's by now. Its holder may be in this very process, whose word reaches the new owner by
+    /// the stored deadline alone.
+    is_moved: bool,
 }
 
 /// Somebody's job that nobody holds.
@@ -41,6 +44,8 @@ pub(super) struct LostOpen {
 /// What a look has found.
 pub(super) struct Found {
     pub(super) lost: Vec<LostOpen>,
+    /// Nobody here knows their holders, whose time is over: lost, unless the store says that they were heard of.
+    pub(super) silent: Vec<JobKey>,
     pub(super) renewals: Vec<JobRenewal>,
     /// To which the deadlines of `renewals` are to be moved.
     pub(super) deadline: Timestamp,
@@ -63,6 +68,7 @@ impl OpenJobs {
             worker: None,
             deadline: Timestamp::from_micros(0),
             look_at: now + LOOK,
+            is_moved: false,
         };
         self.jobs.insert(job.key(), open);
     }
@@ -77,6 +83,7 @@ impl OpenJobs {
             worker: row.worker,
             deadline: row.deadline,
             look_at: now + SETTLED,
+            is_moved: false,
         });
     }
 
@@ -98,8 +105,38 @@ impl OpenJobs {
         self.jobs.get(key).map_or(0, |open| open.losses)
     }
 
-    pub(super) fn retain(&mut self, owned: impl Fn(u16) -> bool) {
-        self.jobs.retain(|_, open| owned(open.shard));
+    /// The shards of this process have changed: jobs of others are kept for as long as somebody is known to hold them.
+    pub(super) fn shards_changed(&mut self, owned: impl Fn(u16) -> bool, now: Instant) {
+        for open in self.jobs.values_mut() {
+            let is_moved = !owned(open.shard);
+            if is_moved != open.is_moved {
+                (open.is_moved, open.look_at) = (is_moved, now);
+            }
+        }
+    }
+
+    /// Of those whose time is over these are lost, since the store says the same; the others were heard of elsewhere.
+    pub(super) fn confirm(
+        &mut self,
+        silent: Vec<JobKey>,
+        expired: &HashSet<JobKey>,
+        now: Timestamp,
+        at: Instant,
+    ) -> Vec<LostOpen> {
+        let mut lost = Vec::new();
+        for key in silent {
+            if expired.contains(&key) {
+                if let Some(Open { tenant, execution, losses, worker, .. }) = self.jobs.remove(&key) {
+                    // Its holder had begun, and is gone.
+                    let losses = losses.saturating_add(u32::from(worker.is_some()));
+                    lost.push(LostOpen { tenant, execution, key, losses });
+                }
+            } else if let Some(open) = self.jobs.get_mut(&key) {
+                open.deadline = now.plus(LOOK);
+                open.look_at = at + LOOK;
+            }
+        }
+        lost
     }
 
     /// The queue has forgotten everything.
@@ -120,12 +157,12 @@ impl OpenJobs {
     /// a holder that has begun had its time to be heard of.
     pub(super) fn sort(&mut self, known: impl Iterator<Item = (JobKey, bool)>, now: Timestamp, at: Instant) -> Found {
         let deadline = now.plus(JOB_LEASE);
-        let mut found = Found { lost: Vec::new(), renewals: Vec::new(), deadline };
+        let mut found = Found { lost: Vec::new(), silent: Vec::new(), renewals: Vec::new(), deadline };
         for (key, is_held) in known {
             let Some(open) = self.jobs.get_mut(&key) else { continue };
             if is_held {
                 open.look_at = at + LOOK;
-                if open.worker.is_some() {
+                if open.worker.is_some() || open.is_moved {
                     open.deadline = deadline;
                     let stored = StoredKey {
                         tenant: open.tenant.clone(),
@@ -135,8 +172,12 @@ impl OpenJobs {
                     };
                     found.renewals.push(JobRenewal { key: stored, worker: open.worker.clone() });
                 }
+            } else if open.is_moved {
+                self.jobs.remove(&key);
             } else if open.worker.is_some() && open.deadline > now {
                 open.look_at = at + ANNOUNCED;
+            } else if open.worker.is_some() {
+                found.silent.push(key);
             } else if let Some(open) = self.jobs.remove(&key) {
                 let Open { tenant, execution, losses, .. } = open;
                 found.lost.push(LostOpen { tenant, execution, key, losses });
@@ -181,7 +222,10 @@ mod tests {
         let found = open.sort([(due[1], true)].into_iter(), now, later);
         assert!(found.lost.is_empty() && found.renewals.len() == 1 && found.deadline == now.plus(JOB_LEASE));
         let over = now.plus(JOB_LEASE);
-        assert_eq!(open.sort([(due[1], false)].into_iter(), over, later).lost.len(), 1);
+        let silent = open.sort([(due[1], false)].into_iter(), over, later).silent;
+        assert_eq!(silent, [due[1]]);
+        assert!(open.confirm(silent.clone(), &HashSet::new(), over, later).is_empty(), "heard of elsewhere");
+        assert_eq!(open.confirm(silent, &HashSet::from([due[1]]), over, later).len(), 1);
     }
 
     #[test]

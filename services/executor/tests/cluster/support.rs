@@ -15,7 +15,7 @@ use windhover_executor::{
 use windhover_queue::{
     InProcessHints, InProcessJobs, InProcessWakeups, JobsConfig, QueueError, Wake, Wakeups, in_process_wakeups,
 };
-use windhover_store::{ExecutionFilter, Registration, ServiceInfo, Store};
+use windhover_store::{ExecutionFilter, Registration, ServiceInfo};
 use windhover_tasks::InlineTaskTable;
 use windhover_telemetry::{Metrics, MetricsConfig};
 use windhover_testkit::{TestStore, wait_until};
@@ -120,7 +120,6 @@ pub(crate) struct Installation {
 
 /// One process of it.
 pub(crate) struct Peer {
-    pub(crate) store: Store,
     pub(crate) flows: Flows,
     pub(crate) owned: OwnedShards,
     pub(crate) executor: Executor,
@@ -151,7 +150,7 @@ impl Installation {
         let (sender, wakes) = in_process_wakeups(1_000);
         self.bus.0.lock().push((owned.clone(), sender));
         let config = ExecutorConfig {
-            store: store.clone(),
+            store,
             membership,
             owned: owned.clone(),
             registration: Registration { id: new_id(), host: name.to_owned(), exclusive: false },
@@ -169,7 +168,7 @@ impl Installation {
             metrics: Metrics::new(MetricsConfig::default()),
         };
         let (executor, handle) = Executor::start(config).await?;
-        Ok(Peer { store, flows, owned, executor, handle })
+        Ok(Peer { flows, owned, executor, handle })
     }
 
     pub(crate) async fn member(&self, name: &str) -> Result<Peer> {

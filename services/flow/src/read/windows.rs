@@ -18,6 +18,8 @@ use crate::{
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// Characters of the name of a window: it is part of the key that its state is stored under.
+const LONGEST_ID: usize = 256;
 
 pub(super) fn preconditions(report: &mut Report, node: &Node, path: &str) -> Option<WindowSpec> {
     let fields = fields::read(report, node, path, &[PRECONDITIONS], "preconditions")?;
@@ -42,6 +44,7 @@ pub(super) fn preconditions(report: &mut Report, node: &Node, path: &str) -> Opt
     if id.trim().is_empty() {
         report.error(&fields.path("id"), fields.place("id"), "id: must not be blank");
     }
+    check_length(report, &fields, &id);
     Some(WindowSpec {
         id,
         conditions: found,
@@ -77,13 +80,16 @@ pub(super) fn multiple(report: &mut Report, fields: &Fields<'_>) -> Option<Windo
         *window = older("window").unwrap_or(*window);
         *advance = older("windowAdvance").unwrap_or(*advance);
     }
-    Some(WindowSpec {
-        id: fields.string("id")?,
-        conditions: found,
-        time,
-        reset_on_success: fields.bool(report, "resetOnSuccess", true),
-    })
-    .filter(|window| !window.conditions.is_empty())
+    let id = fields.string("id")?;
+    check_length(report, fields, &id);
+    Some(WindowSpec { id, conditions: found, time, reset_on_success: fields.bool(report, "resetOnSuccess", true) })
+        .filter(|window| !window.conditions.is_empty())
+}
+
+fn check_length(report: &mut Report, fields: &Fields<'_>, id: &str) {
+    if id.chars().count() > LONGEST_ID {
+        report.error(&fields.path("id"), fields.place("id"), format!("id: size must be between 0 and {LONGEST_ID}"));
+    }
 }
 
 const fn default_window() -> TimeWindow {

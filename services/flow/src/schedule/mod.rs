@@ -27,6 +27,8 @@ pub struct Schedule {
 }
 
 /// Where the dates come from.
+// A flow has few of them.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum ScheduleDates {
     Cron(Cron),

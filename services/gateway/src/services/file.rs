@@ -95,16 +95,12 @@ impl FileApi {
                 Ok(Place { uri, path: file.path.trim_start_matches('/').to_owned() })
             }
             Some(Part::InputFile(file)) => {
-                check_namespace(&file.namespace)?;
-                if file.flow_id.is_empty() {
-                    return Err(invalid("input_file.flow_id", "is required"));
-                }
                 let name = file.name.rsplit('/').next().unwrap_or_default();
                 if name.is_empty() || name == ".." {
                     return Err(invalid("input_file.name", "is required and names a file"));
                 }
-                let directory = FileUri::input(&file.namespace, &file.flow_id, new_id(), "upload");
-                let uri = directory.below(name).map_err(|error| wrong_uri("input_file.name", &error))?;
+                let uri =
+                    FileUri::upload(new_id()).below(name).map_err(|error| wrong_uri("input_file.name", &error))?;
                 Ok(Place { uri, path: String::new() })
             }
             _ => Err(invalid("part", "the first message says where the file belongs: namespace_file or input_file")),

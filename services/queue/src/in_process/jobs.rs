@@ -8,7 +8,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use windhover_types::Tenant;
+use windhover_types::{Id, Tenant};
 
 use super::state::{State, deadline};
 use crate::{
@@ -47,6 +47,11 @@ impl InProcessJobs {
 
     pub(crate) fn holds(&self, key: JobKey) -> bool {
         self.state.lock().holds(key)
+    }
+
+    /// Tenant, group, shard and execution of a lease of `worker`.
+    pub(crate) fn leased_to(&self, worker: &str, key: JobKey) -> Option<(Tenant, Group, u16, Id)> {
+        self.state.lock().leased_to(worker, key)
     }
 
     /// Takes what waits in a group and that nobody wants to stop.

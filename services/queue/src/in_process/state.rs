@@ -191,6 +191,13 @@ impl State {
         self.places.get(&key.task_run).is_some_and(|place| place.dispatch == key.dispatch)
     }
 
+    /// Tenant, group, shard and execution of a lease of `worker`.
+    pub(super) fn leased_to(&mut self, worker: &str, key: JobKey) -> Option<(Tenant, Group, u16, Id)> {
+        let (shard, execution) = self.lease_of(worker, key).map(|lease| (lease.shard, lease.execution))?;
+        let place = self.places.get(&key.task_run)?;
+        Some((place.tenant.clone(), place.group.clone(), shard, execution))
+    }
+
     /// Takes everything that waits in a group, in turn of its tenants; those with a wish to kill stay.
     pub(super) fn take_waiting(&mut self, group: &str) -> Vec<QueuedJob> {
         let Some(ring) = self.groups.get_mut(group) else { return Vec::new() };

@@ -116,6 +116,16 @@ impl FileUri {
         Self(format!("{execution}/inputs/{}", input.replace('/', "-")))
     }
 
+    /// Directory of a file that was sent before the execution that takes it is made. No namespace begins like this.
+    pub fn upload(id: Id) -> Self {
+        Self(format!("/_uploads/{id}"))
+    }
+
+    /// Whether it lies where [`FileUri::upload`] says.
+    pub fn is_upload(&self) -> bool {
+        self.0.starts_with("/_uploads/")
+    }
+
     /// Directory of a namespace's files.
     pub fn namespace(namespace: &str) -> Self {
         Self(format!("/{}/_files", namespace.replace('.', "/")))

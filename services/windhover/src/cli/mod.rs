@@ -9,9 +9,11 @@ mod cluster;
 mod error;
 mod execution;
 mod execution_text;
+mod file;
 mod flow;
 mod follow;
 mod json;
+mod kv;
 mod log;
 mod output;
 mod pages;
@@ -71,6 +73,12 @@ pub(crate) enum ClientCommand {
     Trigger(trigger::Command),
     /// Print the log lines of an execution.
     Log(log::Command),
+    /// Store files in namespaces and as inputs, and read files of executions.
+    #[command(subcommand)]
+    File(file::Command),
+    /// Look at key-value stores of namespaces, and change them.
+    #[command(subcommand)]
+    Kv(kv::Command),
     /// Set secrets; their values are never shown.
     #[command(subcommand)]
     Secret(secret::Command),
@@ -96,6 +104,8 @@ async fn dispatch(args: &ClientArgs, command: ClientCommand) -> Result<ExitCode,
         ClientCommand::Execution(command) => execution::run(&session, command).await,
         ClientCommand::Trigger(command) => trigger::run(&session, command).await,
         ClientCommand::Log(command) => log::run(&session, command).await,
+        ClientCommand::File(command) => file::run(&session, command).await,
+        ClientCommand::Kv(command) => kv::run(&session, command).await,
         ClientCommand::Secret(command) => secret::run(&session, command).await,
         ClientCommand::Admin(command) => admin::run(&session, command).await,
         ClientCommand::Whoami => admin::who_am_i(&session).await,

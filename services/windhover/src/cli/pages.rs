@@ -46,6 +46,7 @@ pages! {
     ListTenantsResponse.tenants,
     ListTokensResponse.tokens,
     ListTriggersResponse.triggers,
+    ListEntriesResponse.entries,
     ListInstancesResponse.instances,
     ListShardsResponse.shards,
     ListQueuesResponse.queues,

@@ -47,6 +47,9 @@ pub struct RedisJobs {
     shared: Arc<Shared>,
 }
 
+/// Tenant, group, shard and execution of a job.
+type Place = (Tenant, Group, u16, Id);
+
 impl RedisJobs {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -56,6 +59,48 @@ impl RedisJobs {
     #[doc(hidden)]
     pub fn advance_clock(&self, by: Duration) {
         self.core().jobs.ahead.fetch_add(millis(by), Ordering::Relaxed);
+    }
+
+    /// Makes leases known that were made in the memory of this process, or renews them: whoever comes to own their
+    /// shards finds here that they are held. Answers in the order of `leases`.
+    pub(crate) async fn adopt(
+        &self,
+        worker: &str,
+        leases: &[(JobKey, Place)],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, QueueError> {
+        let core = self.core();
+        let mut new = Vec::new();
+        {
+            let mut held = core.jobs.held.lock();
+            for (key, (tenant, group, shard, execution)) in leases {
+                held.entry(*key).or_insert_with(|| {
+                    new.push(group.clone());
+                    Held {
+                        group: group.clone(),
+                        tenant: tenant.clone(),
+                        shard: *shard,
+                        execution: *execution,
+                        worker: worker.to_owned(),
+                        // No marker is so: that the lease is unknown here says nothing.
+                        born: "memory".into(),
+                        lease,
+                        until: until(lease),
+                        completed: false,
+                    }
+                });
+            }
+        }
+        for group in new {
+            upkeep::register_group(core, &group).await?;
+        }
+        let keys: Vec<JobKey> = leases.iter().map(|(key, _)| *key).collect();
+        self.renew(worker, &keys, lease).await
+    }
+
+    /// A worker of this process holds it, as far as is known here.
+    pub(crate) fn knows(&self, key: JobKey) -> bool {
+        self.core().jobs.held.lock().contains_key(&key)
     }
 
     fn core(&self) -> &Arc<Core> {
