@@ -128,6 +128,27 @@ impl Properties {
         }
     }
 
+    /// As [`Self::render`], and every text that is one expression keeps the type of its value, wherever it stands.
+    ///
+    /// # Errors
+    /// The first that a text gives.
+    pub fn render_values(&self, environment: &Environment<'_>) -> Result<Value, ExpressionError> {
+        match self {
+            Self::Literal(_) | Self::Text(_) => self.render_typed(environment),
+            Self::List(items) => {
+                items.iter().map(|item| item.render_values(environment)).collect::<Result<_, _>>().map(Value::Array)
+            }
+            Self::Map(entries) => {
+                let mut rendered = JsonMap::new();
+                for (key, value) in entries {
+                    let (key, value) = (key.render(environment)?, value.render_values(environment)?);
+                    rendered.entry(key).or_insert(value);
+                }
+                Ok(Value::Object(rendered))
+            }
+        }
+    }
+
     /// Every text in the tree, keys included.
     pub fn each_text<'a>(&'a self, visit: &mut dyn FnMut(&'a Text)) {
         match self {

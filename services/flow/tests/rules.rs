@@ -170,8 +170,8 @@ fn types_are_found_in_any_letter_case_and_by_alias_and_stay_as_written() {
         "is replaced by io.kestra.plugin.core.log.Log",
     );
     unsupported(
-        &log("").replace("io.kestra.plugin.core.log.Log", "io.kestra.core.tasks.flows.Worker"),
-        "flows.Worker is not supported yet",
+        &log("").replace("io.kestra.plugin.core.log.Log", "io.kestra.core.tasks.flows.Template"),
+        "flows.Template is not supported yet",
     );
     refused(&log("").replace("log.Log", "trigger.Flow"), "cannot stand here");
     refused(&tasks("  - {id: t, message: hi}"), "type: must not be null");

@@ -93,6 +93,8 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("windhover-gateway", "windhover-scheduler"),
     // Tasks call out through the one HTTP client.
     ("windhover-tasks", "windhover-outbound"),
+    // … and keep files in the one internal storage.
+    ("windhover-tasks", "windhover-storage"),
 ];
 
 fn layer(name: &str) -> Option<Layer> {

@@ -259,7 +259,8 @@ impl Run<'_> {
     async fn input_text(&self, value: &Value) -> Result<String, Stop> {
         let Some(name) = value.get("$file").and_then(Value::as_str) else { return input_text(value) };
         let file = self.case.files.get(name).ok_or_else(|| format!("the case has no file `{name}`"))?;
-        Ok(self.api.upload_input(name, file.content().into_bytes()).await?)
+        let content = text(&self.resolve(Value::String(file.content())).await?);
+        Ok(self.api.upload_input(name, content.into_bytes()).await?)
     }
 
     async fn resolve_map(&self, map: Map<String, Value>) -> Result<Map<String, Value>, Stop> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use chrono::DateTime;
 use serde_json::Value;
 use windhover_types::Id;
 
@@ -194,30 +195,12 @@ fn schedule(stored: &Stored, rule: &ScheduleRule, findings: &mut Findings) {
     });
 }
 
-/// Seconds since 1970 of a date in ISO 8601 with `Z` or an offset.
+/// Seconds since 1970 of a date in ISO 8601 with `Z` or an offset; the name of a zone behind it says nothing new.
 fn seconds(text: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute) = (number(11..13)?, number(14..16)?);
-    let second = number(17..19).unwrap_or(0);
-    let rest = &text[16..];
-    let at = rest.find(['Z', '+', '-'])?;
-    let offset = match rest.as_bytes()[at] {
-        b'Z' => 0,
-        sign => {
-            let digits: String =
-                rest[at + 1..].chars().take_while(|c| *c != '[').filter(char::is_ascii_digit).collect();
-            let (hours, minutes) = (
-                digits.get(0..2)?.parse::<i64>().ok()?,
-                digits.get(2..4).and_then(|m| m.parse::<i64>().ok()).unwrap_or(0),
-            );
-            (hours * 3_600 + minutes * 60) * if sign == b'-' { -1 } else { 1 }
-        }
-    };
-    // Days of the proleptic Gregorian calendar, with years that begin in March.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 719_469;
-    Some(days * 86_400 + hour * 3_600 + minute * 60 + second - offset)
+    let text = text.split('[').next().unwrap_or(text);
+    let whole = DateTime::parse_from_rfc3339(text);
+    let date = whole.or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M%:z")).ok()?;
+    Some(date.timestamp())
 }
 
 #[cfg(test)]

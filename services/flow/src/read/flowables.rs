@@ -163,7 +163,7 @@ impl Tasks<'_> {
             let family = name.and_then(table::lookup).map(|entry| entry.family);
             let id = item.get("id").and_then(Node::scalar_text).unwrap_or_default();
             if family.is_some_and(|family| !matches!(family, Family::Runnable | Family::Unbuilt(Role::Task))) {
-                let message = "Only runnable tasks are allowed as children of a WorkingDirectory task";
+                let message = "Impossible to use a flowable task here: only runnable tasks are allowed as children of a WorkingDirectory task";
                 self.report.error(&path, item.at, format!("{id}: {message}"));
             }
             if let Some(node) = item.get("workerGroup").filter(|node| node.get("key").is_some()) {

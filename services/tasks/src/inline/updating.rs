@@ -73,7 +73,9 @@ fn labels(properties: &Properties, environment: &Environment<'_>) -> Outcome {
 }
 
 fn set_variables(properties: &Properties, environment: &Environment<'_>, have: &JsonMap) -> Outcome {
-    let Some(Value::Object(new)) = properties.typed("variables", environment)? else {
+    let given = properties.get("variables").map(|variables| variables.render_values(environment)).transpose();
+    let given = given.map_err(|source| PropertyError::Render { property: "variables".to_owned(), source })?;
+    let Some(Value::Object(new)) = given else {
         return Ok(failed("variables: a map is expected"));
     };
     if !properties.bool("overwrite", environment)?.unwrap_or(true) {
