@@ -37,6 +37,7 @@ pub use environment::Environment;
 pub use error::{ErrorKind, ExpressionError, Interrupt};
 pub use eval::{render_text, render_typed};
 pub use filters::slugify;
+pub use functions::is_kv_key;
 pub use ion::{item_line, read_items};
 pub use limits::Limits;
 pub use services::{

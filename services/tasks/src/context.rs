@@ -117,22 +117,17 @@ impl TaskContext {
 
     /// Evaluates a template over other variables than the task's.
     pub(crate) async fn evaluate(&self, template: &Text, variables: JsonMap) -> Result<String, ExpressionError> {
-        self.with_services(
-            &variables,
-            |environment| template.render(environment),
-            |error| matches!(error, ExpressionError::Needs(_)),
-        )
-        .await
+        self.rendered(template, &variables).await
     }
 
     /// Evaluates a template of the implementation's own over the task's variables.
     pub(crate) async fn expression(&self, template: &Text) -> Result<String, ExpressionError> {
-        self.with_services(
-            &self.variables,
-            |environment| template.render(environment),
-            |error| matches!(error, ExpressionError::Needs(_)),
-        )
-        .await
+        self.rendered(template, &self.variables).await
+    }
+
+    async fn rendered(&self, template: &Text, variables: &(dyn Variables + Sync)) -> Result<String, ExpressionError> {
+        let needs = |error: &ExpressionError| matches!(error, ExpressionError::Needs(_));
+        self.with_services(variables, |environment| template.render(environment), needs).await
     }
 
     /// Renders again whenever something had to be looked up first.

@@ -127,8 +127,7 @@ impl<'a> RenderServices<'a> {
 
     /// Another namespace can be read only upwards: a flow sees what it would inherit.
     fn readable(&self, namespace: &str) -> bool {
-        let below = self.namespace.strip_prefix(namespace);
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        kv::is_above(namespace, self.namespace)
     }
 }
 

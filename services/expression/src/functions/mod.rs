@@ -13,6 +13,8 @@ use crate::error::Fault;
 use crate::eval::{Args, Frame};
 use crate::value::Value;
 
+pub use store::is_kv_key;
+
 pub(crate) use data::decode_base64;
 
 type Run = fn(&mut Frame<'_, '_>, &Args) -> Result<Value, Fault>;

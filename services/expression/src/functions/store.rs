@@ -25,7 +25,7 @@ pub(super) fn kv(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {
             return Err(Fault::host("java.lang.ClassCastException: the argument 'errorOnMissing' has to be a boolean"));
         }
     };
-    if !is_key(&key) {
+    if !is_kv_key(&key) {
         return Err(Fault::engine(
             "Key must start with an alphanumeric character (uppercase or lowercase) and can contain alphanumeric characters \
              (uppercase or lowercase), dots (.), underscores (_), and hyphens (-) only.",
@@ -54,7 +54,9 @@ pub(super) fn kv(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {
     if must_exist { Err(Fault::Missing { message: missing, at: NOWHERE }) } else { Ok(Value::Null) }
 }
 
-fn is_key(key: &str) -> bool {
+/// Whether a text can be a key of a key-value store: letters, digits, dots, underscores and hyphens, the first of them a
+/// letter or digit.
+pub fn is_kv_key(key: &str) -> bool {
     key.starts_with(|c: char| c.is_ascii_alphanumeric())
         && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
+use windhover_expression::is_kv_key;
 use windhover_proto::{
     reasons,
     v1::{self as proto, key_value_service_server::KeyValueService},
 };
 use windhover_store::{KvRow, NewKv};
-use windhover_tasks::kv::{inferred, is_key};
+use windhover_tasks::kv::inferred;
 use windhover_types::{Error, ErrorKind, Tenant};
 
 use super::{Shared, answer, open};
@@ -131,7 +132,7 @@ pub(super) fn check_namespace(namespace: &str) -> Result<()> {
 
 fn check_place(namespace: &str, key: &str) -> Result<()> {
     check_namespace(namespace)?;
-    if key.len() > MAX_KEY || !is_key(key) {
+    if key.len() > MAX_KEY || !is_kv_key(key) {
         let form = "characters of A-Z, a-z, 0-9, `_`, `-`, `.`, the first a letter or digit";
         return Err(invalid("key", format!("1 to {MAX_KEY} {form}")));
     }

@@ -168,6 +168,11 @@ impl Files {
         if self.find(tenant, uri).await?.is_none() {
             return Ok(false);
         }
+        self.remove(tenant, uri).await
+    }
+
+    /// Deletes a file that is known to have been there.
+    async fn remove(&self, tenant: &Tenant, uri: &FileUri) -> Result<bool, FilesError> {
         match self.store.delete(&self.place(tenant, uri)).await {
             Ok(()) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
@@ -179,7 +184,7 @@ impl Files {
     pub async fn delete_below(&self, tenant: &Tenant, directory: &FileUri) -> Result<Vec<FileUri>, FilesError> {
         let mut deleted = Vec::new();
         for entry in self.list(tenant, directory).await? {
-            if self.delete(tenant, &entry.uri).await? {
+            if self.remove(tenant, &entry.uri).await? {
                 deleted.push(entry.uri);
             }
         }

@@ -63,9 +63,3 @@ pub fn inferred(value: &Json) -> KvKind {
         Json::Array(_) | Json::Object(_) => KvKind::Json,
     }
 }
-
-/// A key is letters, digits, dots, underscores and hyphens, and begins with a letter or digit.
-pub fn is_key(key: &str) -> bool {
-    key.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-}

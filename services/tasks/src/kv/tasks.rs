@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde_json::{Value, json};
+use windhover_expression::is_kv_key;
 use windhover_flow::{parse_duration, text_of};
 
-use super::{inferred, is_above, is_key, patch};
+use super::{inferred, is_above, patch};
 use crate::{KvFound, KvKind, KvWrite, Task, TaskContext, TaskError, TaskOutcome};
 
 pub(crate) struct Set;
@@ -17,7 +18,7 @@ pub(crate) struct Put;
 /// The key and the namespace that a task names, and whether it names one.
 async fn place(context: &TaskContext) -> Result<(String, String, bool), TaskError> {
     let key = context.required_text("key").await?;
-    if !is_key(&key) {
+    if !is_kv_key(&key) {
         return Err(TaskError::failed(
             "key: must start with an alphanumeric character (uppercase or lowercase) and can contain alphanumeric \
              characters (uppercase or lowercase), dots (.), underscores (_), and hyphens (-) only",
