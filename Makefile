@@ -1,7 +1,7 @@
 # Everything works in a fresh clone. `make demo` needs a Rust toolchain only.
 CARGO ?= cargo
 
-.PHONY: demo test lint bench faults fmt
+.PHONY: demo test lint bench bench-expressions faults fuzz fmt
 
 demo: ## The main job on the embedded default: a failing flow alerts Slack
 	$(CARGO) build -p windhover
@@ -26,6 +26,13 @@ faults: ## 5,000 executions on a cluster whose parts are killed, held and cut of
 	ops/install-servers.sh
 	$(CARGO) build --release -p windhover -p windhover-faults
 	target/release/windhover-faults
+
+bench-expressions: ## What rendering a property costs
+	$(CARGO) bench -p windhover-expression --bench render
+
+fuzz: ## A million templates at random; needs `cargo install cargo-fuzz --locked`
+	cd services/expression/fuzz && $(CARGO) run --release --bin seeds -- ../../../../shared/conformance/expressions corpus/templates
+	cd services/expression && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run templates -- -runs=1000000 -max_len=2048 -timeout=10 -rss_limit_mb=2048
 
 fmt:
 	$(CARGO) fmt --all

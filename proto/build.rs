@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "windhover/v1/secret.proto",
     "windhover/v1/trigger.proto",
     "windhover/v1/kv.proto",
+    "windhover/v1/namespace.proto",
     "windhover/v1/file.proto",
     "windhover/admin/v1/tenant.proto",
     "windhover/admin/v1/access.proto",

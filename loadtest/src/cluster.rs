@@ -142,33 +142,33 @@ async fn takeover(server: &Server, client: &Client, observer: &Observer, report:
     const TICKING: usize = 300;
     client.apply_flow(flows::ticking(240)).await?;
     flood(client.clone(), "ticking", TICKING, Arc::default()).await?;
+    let first = observer.shards().await?;
     sleep(Duration::from_secs(3)).await;
     let before = observer.shards().await?;
+    let ticks = |shard: &i64| first.get(shard).zip(before.get(shard)).is_some_and(|(then, now)| then.1 < now.1);
     let victim = &server.cluster.first(Role::Executor)?.process;
     victim.kill()?;
     let killed = Instant::now();
     // The first change that is seen of each shard, with its owner then.
     let mut moved: HashMap<i64, Duration> = HashMap::new();
     let mut last = observer.shards().await?;
-    let mut taken = Vec::new();
-    while taken.is_empty() || taken.iter().any(|shard| !moved.contains_key(shard)) {
+    let mut still: Option<Vec<i64>> = None;
+    while still.as_ref().is_none_or(|shards| !shards.is_empty()) {
         if killed.elapsed() > PATIENCE {
-            bail!("nobody has taken over all of {taken:?} within {PATIENCE:?}");
+            bail!("nobody has taken over all of {still:?} within {PATIENCE:?}");
         }
         sleep(Duration::from_millis(20)).await;
         let now = observer.shards().await?;
-        for (shard, (owner, seq)) in &now {
-            let changed = last.get(shard).is_some_and(|(_, before)| before < seq);
-            if changed && before.get(shard).is_some_and(|(former, _)| former != owner) {
+        let owner_changed = |shard: &i64| before.get(shard).map(|row| &row.0) != now.get(shard).map(|row| &row.0);
+        for (shard, (_, seq)) in &now {
+            if owner_changed(shard) && last.get(shard).is_some_and(|(_, before)| before < seq) {
                 moved.entry(*shard).or_insert_with(|| killed.elapsed());
             }
         }
-        taken = now.iter().filter(|(shard, (owner, _))| before[shard].0 != *owner).map(|(shard, _)| *shard).collect();
+        let taken: Vec<i64> = now.keys().copied().filter(owner_changed).collect();
         // Owners change over some time; the victim's shards are those that somebody else has in the end.
-        let complete = now.values().all(|(owner, _)| owner.is_some());
-        if !complete {
-            taken.clear();
-        }
+        let complete = !taken.is_empty() && now.values().all(|(owner, _)| owner.is_some());
+        still = complete.then(|| taken.into_iter().filter(ticks).filter(|shard| !moved.contains_key(shard)).collect());
         last = now;
     }
     let slowest = moved.values().max().copied().unwrap_or_default();

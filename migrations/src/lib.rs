@@ -10,6 +10,8 @@ mod m0003_cluster;
 mod m0004_language;
 mod m0005_namespaces;
 mod m0006_windows;
+mod m0007_job_lines;
+mod m0008_upkeep;
 
 use sea_orm_migration::prelude::*;
 
@@ -28,6 +30,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_language::Migration),
             Box::new(m0005_namespaces::Migration),
             Box::new(m0006_windows::Migration),
+            Box::new(m0007_job_lines::Migration),
+            Box::new(m0008_upkeep::Migration),
         ]
     }
 }

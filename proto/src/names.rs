@@ -1,8 +1,8 @@
 //! What the words of the API mean, for people and programs: short names of enum values, and which states are final.
 
 use crate::{
-    admin::v1::{InstanceState, InstanceType, Role},
-    v1::{Execution, Json, LogLevel, State, TaskRun, apply_flow_response::Outcome},
+    admin::v1::{InstanceState, InstanceType, Role, WorkerGroupPermission},
+    v1::{Execution, Json, LogLevel, PluginKind, State, TaskRun, apply_flow_response::Outcome, dependency::Kind},
 };
 
 macro_rules! short_names {
@@ -28,6 +28,9 @@ short_names! {
     Outcome, "OUTCOME_";
     InstanceType, "INSTANCE_TYPE_";
     InstanceState, "INSTANCE_STATE_";
+    PluginKind, "PLUGIN_KIND_";
+    WorkerGroupPermission, "WORKER_GROUP_PERMISSION_";
+    Kind, "KIND_";
 }
 
 impl State {

@@ -40,6 +40,7 @@ reasons! {
     SECRET_NOT_FOUND, NotFound, "There is no such secret in this place; metadata `namespace`, `name`.";
     ENTRY_NOT_FOUND, NotFound, "There is no such entry in the key-value store of this namespace; metadata `namespace`, `key`.";
     FILE_NOT_FOUND, NotFound, "There is no such file in internal storage; metadata `uri`.";
+    PLUGIN_NOT_FOUND, NotFound, "There is no such type of tasks, triggers or conditions; metadata `type`, and `suggestion` with what was probably meant.";
     TENANT_NOT_FOUND, NotFound, "There is no such tenant; metadata `tenant`.";
     TOKEN_NOT_FOUND, NotFound, "There is no such token in this tenant; metadata `token`.";
     TRIGGER_NOT_FOUND, NotFound, "The newest revision of the flow has no such trigger, or there is no such flow; metadata `namespace`, `flow`, `trigger`.";
@@ -50,6 +51,7 @@ reasons! {
     REQUEST_ID_REUSED, AlreadyExists, "The request id was used for another content, or for what is shown only once.";
     FLOW_DISABLED, FailedPrecondition, "The flow is disabled: nothing can start it; metadata `namespace`, `flow`.";
     CHECK_FAILED, FailedPrecondition, "A check of the flow does not hold for these inputs, and nothing was created; the message tells all of them.";
+    NAMESPACE_BREAKS_FLOWS, FailedPrecondition, "Flows that are good now would be wrong with these settings of their namespace; the fields name them.";
     EXECUTION_ENDED, FailedPrecondition, "The execution has ended already; metadata `execution`, `state`.";
     EXECUTION_NOT_RUNNING, FailedPrecondition, "The execution is not RUNNING, which this needs; metadata `execution`.";
     EXECUTION_NOT_PAUSED, FailedPrecondition, "The execution is not PAUSED, which this needs; metadata `execution`.";
@@ -120,6 +122,7 @@ mod tests {
             include_str!("../windhover/v1/secret.proto"),
             include_str!("../windhover/v1/trigger.proto"),
             include_str!("../windhover/v1/kv.proto"),
+            include_str!("../windhover/v1/namespace.proto"),
             include_str!("../windhover/v1/file.proto"),
             include_str!("../windhover/v1/common.proto"),
             include_str!("../windhover/admin/v1/tenant.proto"),

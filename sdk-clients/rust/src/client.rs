@@ -29,8 +29,8 @@ use crate::{
 use crate::v1::{
     execution_service_client::ExecutionServiceClient, file_service_client::FileServiceClient,
     flow_service_client::FlowServiceClient, key_value_service_client::KeyValueServiceClient,
-    log_service_client::LogServiceClient, secret_service_client::SecretServiceClient,
-    trigger_service_client::TriggerServiceClient,
+    log_service_client::LogServiceClient, namespace_service_client::NamespaceServiceClient,
+    secret_service_client::SecretServiceClient, trigger_service_client::TriggerServiceClient,
 };
 
 /// Content that one message of an upload carries.
@@ -186,6 +186,8 @@ impl Client {
         log_service: LogServiceClient;
         /// The generated client of SecretService.
         secret_service: SecretServiceClient;
+        /// The generated client of NamespaceService.
+        namespace_service: NamespaceServiceClient;
         /// The generated client of KeyValueService.
         key_value_service: KeyValueServiceClient;
         /// The generated client of FileService.
@@ -212,6 +214,12 @@ impl Client {
             delete_flow(DeleteFlowRequest) -> DeleteFlowResponse;
             /// Says everything that is wrong with a source.
             validate_flow(ValidateFlowRequest) -> ValidateFlowResponse;
+            /// The JSON Schema of flows.
+            get_flow_schema(GetFlowSchemaRequest) -> GetFlowSchemaResponse;
+            /// A page of the types that flows can name.
+            list_plugins(ListPluginsRequest) -> ListPluginsResponse;
+            /// One type with its properties, outputs and an example.
+            get_plugin(GetPluginRequest) -> GetPluginResponse;
         }
         execution_service {
             /// Starts up to 1,000 flows; each request has its own result, in order.
@@ -254,6 +262,16 @@ impl Client {
             list_secrets(ListSecretsRequest) -> ListSecretsResponse;
             /// Takes a secret away.
             delete_secret(DeleteSecretRequest) -> DeleteSecretResponse;
+        }
+        namespace_service {
+            /// What was said of a namespace, and what its flows get in all.
+            get_namespace(GetNamespaceRequest) -> GetNamespaceResponse;
+            /// A page of the namespaces that hold something.
+            list_namespaces(ListNamespacesRequest) -> ListNamespacesResponse;
+            /// Says what the flows of a namespace get from it.
+            update_namespace(UpdateNamespaceRequest) -> UpdateNamespaceResponse;
+            /// Which flows of a namespace start which others.
+            get_dependencies(GetDependenciesRequest) -> GetDependenciesResponse;
         }
         key_value_service {
             /// Sets an entry of a namespace's key-value store.
@@ -320,6 +338,10 @@ impl Client {
             move_shard(MoveShardRequest) -> MoveShardResponse;
             /// A page of the job queues by worker group and tenant.
             list_queues(ListQueuesRequest) -> ListQueuesResponse;
+            /// A page of the worker groups that are known.
+            list_worker_groups(ListWorkerGroupsRequest) -> ListWorkerGroupsResponse;
+            /// Says whether the flows of a tenant may use a worker group.
+            set_worker_group_permission(SetWorkerGroupPermissionRequest) -> SetWorkerGroupPermissionResponse;
         }
     }
 

@@ -13,7 +13,11 @@ use windhover_client::{
     v1::{self, State, View},
 };
 
-use crate::seen;
+use crate::{
+    check::{StepResult, TriggerSeen},
+    expectation::Outcome,
+    seen,
+};
 
 /// Why a call did not do what it was asked for.
 #[derive(Debug, Clone)]
@@ -69,6 +73,8 @@ impl From<ClientError> for Refusal {
 pub struct NewExecution {
     pub namespace: String,
     pub flow: String,
+    /// The newest one if absent.
+    pub revision: Option<u32>,
     /// All as texts.
     pub inputs: BTreeMap<String, String>,
     pub labels: Vec<(String, String)>,
@@ -98,7 +104,7 @@ impl Api {
     }
 
     /// Deploys a flow; `only` is the flow that it must be.
-    pub async fn apply(&self, source: String, only: Option<(&str, &str)>) -> Result<(), Refusal> {
+    pub async fn apply(&self, source: String, only: Option<(&str, &str)>) -> Result<v1::ApplyFlowResponse, Refusal> {
         let (namespace, flow_id) = only.unwrap_or_default();
         let request = v1::ApplyFlowRequest {
             source,
@@ -106,14 +112,32 @@ impl Api {
             flow_id: flow_id.to_owned(),
             ..v1::ApplyFlowRequest::default()
         };
-        self.client.apply_flow_request(request).await?;
-        Ok(())
+        Ok(self.client.apply_flow_request(request).await?)
     }
 
-    pub async fn delete_flow(&self, namespace: &str, flow: &str) -> Result<(), Refusal> {
+    /// What is wrong with a source, as the result of a step.
+    pub async fn validate(&self, source: String) -> Result<StepResult, Refusal> {
+        let answer = self.client.validate_flow(v1::ValidateFlowRequest { source }).await?;
+        let (warnings, errors): (Vec<_>, Vec<_>) =
+            answer.violations.into_iter().partition(|one| one.severity() == v1::Severity::Warning);
+        let told = |one: v1::Violation| format!("{}: {}", one.path, one.message);
+        let outcome = if answer.valid { Outcome::Ok } else { Outcome::Rejected };
+        let message = errors.into_iter().map(told).collect::<Vec<_>>().join("\n");
+        let warnings = warnings.into_iter().map(|one| one.message).collect();
+        Ok(StepResult { warnings, ..StepResult::new(outcome, message) })
+    }
+
+    /// `revision`: only if this is still the newest one.
+    pub async fn delete_flow(&self, namespace: &str, flow: &str, revision: Option<u32>) -> Result<(), Refusal> {
+        let mut etag = String::new();
+        if revision.is_some() {
+            let request = v1::GetFlowRequest { namespace: namespace.to_owned(), flow_id: flow.to_owned(), revision };
+            etag = self.client.get_flow(request).await?.flow.unwrap_or_default().etag;
+        }
         let request = v1::DeleteFlowRequest {
             namespace: namespace.to_owned(),
             flow_id: flow.to_owned(),
+            etag,
             ..v1::DeleteFlowRequest::default()
         };
         self.client.delete_flow(request).await?;
@@ -124,6 +148,7 @@ impl Api {
         let request = v1::CreateExecutionRequest {
             namespace: new.namespace,
             flow_id: new.flow,
+            revision: new.revision,
             inputs: new.inputs.into_iter().map(|(id, text)| (id, windhover_client::json(&Value::from(text)))).collect(),
             labels: new.labels.into_iter().map(|(key, value)| v1::Label { key, value }).collect(),
             schedule_time: new.schedule.map(|at| std::time::SystemTime::from(at).into()),
@@ -193,6 +218,14 @@ impl Api {
         Ok(())
     }
 
+    /// A new execution that goes on with another revision.
+    pub async fn restart_with(&self, id: &str, revision: u32) -> Result<seen::Execution, Refusal> {
+        let request =
+            v1::RestartExecutionRequest { execution_id: id.to_owned(), revision: Some(revision), ..Default::default() };
+        let made = self.client.restart_execution(request).await?.execution;
+        execution(made.ok_or_else(|| Refusal::Fault("RestartExecution left out the execution".into()))?)
+    }
+
     /// A new execution of an old one, from its beginning or from this task run.
     pub async fn replay(&self, id: &str, task_run: Option<String>) -> Result<seen::Execution, Refusal> {
         let request = v1::ReplayExecutionRequest {
@@ -229,6 +262,17 @@ impl Api {
         Ok(())
     }
 
+    pub async fn change_task_run(&self, id: &str, task_run: &str, state: State) -> Result<(), Refusal> {
+        let request = v1::ChangeTaskRunStateRequest {
+            execution_id: id.to_owned(),
+            task_run_id: task_run.to_owned(),
+            state: state.into(),
+            ..Default::default()
+        };
+        self.client.change_task_run_state(request).await?;
+        Ok(())
+    }
+
     pub async fn set_labels(&self, id: &str, labels: impl Iterator<Item = (String, String)>) -> Result<(), Refusal> {
         let labels = labels.map(|(key, value)| v1::Label { key, value }).collect();
         let request = v1::SetExecutionLabelsRequest { execution_id: id.to_owned(), labels, ..Default::default() };
@@ -242,6 +286,7 @@ impl Api {
         (namespace, flow, trigger): Trigger<'_>,
         start: DateTime<Utc>,
         end: DateTime<Utc>,
+        labels: impl Iterator<Item = (String, String)>,
     ) -> Result<(), Refusal> {
         let request = v1::CreateBackfillRequest {
             namespace: namespace.to_owned(),
@@ -249,9 +294,30 @@ impl Api {
             trigger_id: trigger.to_owned(),
             start: Some(std::time::SystemTime::from(start).into()),
             end: Some(std::time::SystemTime::from(end).into()),
+            labels: labels.map(|(key, value)| v1::Label { key, value }).collect(),
             ..Default::default()
         };
         self.client.create_backfill(request).await?;
+        Ok(())
+    }
+
+    pub async fn pause_backfill(&self, (namespace, flow, trigger): Trigger<'_>) -> Result<(), Refusal> {
+        let request = v1::PauseBackfillRequest {
+            namespace: namespace.to_owned(),
+            flow_id: flow.to_owned(),
+            trigger_id: trigger.to_owned(),
+        };
+        self.client.pause_backfill(request).await?;
+        Ok(())
+    }
+
+    pub async fn resume_backfill(&self, (namespace, flow, trigger): Trigger<'_>) -> Result<(), Refusal> {
+        let request = v1::ResumeBackfillRequest {
+            namespace: namespace.to_owned(),
+            flow_id: flow.to_owned(),
+            trigger_id: trigger.to_owned(),
+        };
+        self.client.resume_backfill(request).await?;
         Ok(())
     }
 
@@ -270,15 +336,17 @@ impl Api {
         Ok(())
     }
 
-    /// Whether the trigger is disabled; `None`: there is no such trigger.
-    pub async fn trigger_disabled(&self, (namespace, flow, trigger): Trigger<'_>) -> Result<Option<bool>, Refusal> {
+    /// How the trigger stands; `None`: there is no such trigger.
+    pub async fn trigger(&self, (namespace, flow, trigger): Trigger<'_>) -> Result<Option<TriggerSeen>, Refusal> {
         let request = v1::GetTriggerRequest {
             namespace: namespace.to_owned(),
             flow_id: flow.to_owned(),
             trigger_id: trigger.to_owned(),
         };
         match self.client.get_trigger(request).await.map_err(Refusal::from) {
-            Ok(response) => Ok(response.trigger.map(|trigger| trigger.disabled)),
+            Ok(response) => Ok(response
+                .trigger
+                .map(|trigger| TriggerSeen { disabled: trigger.disabled, next: trigger.next_date.and_then(instant) })),
             Err(Refusal::NotFound(_)) => Ok(None),
             Err(other) => Err(other),
         }

@@ -6,7 +6,10 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::{expectation::Expectation, time};
+use crate::{
+    expectation::{Expectation, TriggerName},
+    time,
+};
 
 /// How long a wait lasts when the case does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -15,12 +18,14 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Case {
     pub name: String,
+    /// Numbers of the corner cases that it is about; see `corner/README.md`.
+    pub covers: Vec<u16>,
     /// How long each of its waits lasts at most.
     pub timeout: Duration,
     pub config: Config,
     pub secrets: BTreeMap<String, String>,
     pub files: BTreeMap<String, CaseFile>,
-    /// Paths below `flows/`, deployed in this order.
+    /// Paths below `flows/`, or sources as they are; deployed in this order.
     pub flows: Vec<String>,
     pub steps: Vec<Step>,
     pub expect: Vec<Expectation>,
@@ -72,11 +77,14 @@ fn main_name() -> String {
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     Deploy(Deploy),
+    Validate(Validate),
     UpdateFlow(UpdateFlow),
     DeleteFlow(FlowName),
     Execute(Execute),
     Webhook(Webhook),
     Backfill(Backfill),
+    PauseBackfill(TriggerName),
+    ResumeBackfill(TriggerName),
     Wait(Wait),
     WaitForExecutions(WaitForExecutions),
     WaitForReceiver(WaitForReceiver),
@@ -93,6 +101,7 @@ pub enum Step {
     ForceRun(Action),
     DeleteExecution(Action),
     ChangeStatus(ChangeStatus),
+    ChangeTaskRun(ChangeTaskRun),
     SetLabels(SetLabels),
     SetTrigger(SetTrigger),
     KvSet(KvSet),
@@ -145,6 +154,15 @@ impl<'de> Deserialize<'de> for Deploy {
     }
 }
 
+/// Asks what is wrong with a source, and deploys nothing.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validate {
+    #[serde(rename = "as")]
+    pub name: String,
+    pub source: String,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateFlow {
@@ -162,6 +180,8 @@ pub struct FlowName {
     pub name: String,
     pub namespace: String,
     pub flow: String,
+    /// Only if this is still the newest one.
+    pub revision: Option<u32>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -171,6 +191,7 @@ pub struct Execute {
     pub name: String,
     pub namespace: String,
     pub flow: String,
+    pub revision: Option<u32>,
     #[serde(default)]
     pub inputs: Map<String, Value>,
     #[serde(default)]
@@ -252,6 +273,8 @@ pub struct Action {
     /// Only of a resumption.
     #[serde(default)]
     pub inputs: Map<String, Value>,
+    /// Only of a restart: a new execution with this revision.
+    pub revision: Option<u32>,
     #[serde(default = "Until::nothing")]
     pub until: Until,
 }
@@ -264,7 +287,25 @@ pub struct Replay {
     pub execution: String,
     /// From the task run of this task.
     pub task: Option<String>,
+    /// The one inside these iterations.
+    #[serde(default)]
+    pub values: Vec<String>,
     pub task_run_id: Option<String>,
+    #[serde(default = "Until::nothing")]
+    pub until: Until,
+}
+
+/// Decides the state of a task run by hand.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeTaskRun {
+    #[serde(rename = "as", default = "main_name")]
+    pub name: String,
+    pub execution: String,
+    pub task: String,
+    #[serde(default)]
+    pub values: Vec<String>,
+    pub state: String,
     #[serde(default = "Until::nothing")]
     pub until: Until,
 }
@@ -305,6 +346,8 @@ pub struct Backfill {
     pub trigger: String,
     pub start: String,
     pub end: String,
+    #[serde(default)]
+    pub labels: Map<String, Value>,
 }
 
 /// How far an execution must have come.
@@ -372,10 +415,13 @@ pub struct CaseSource {
 #[serde(deny_unknown_fields)]
 struct Document {
     name: String,
-    #[serde(rename = "features")]
+    #[serde(rename = "features", default)]
     _features: Vec<String>,
-    #[serde(rename = "source")]
+    #[serde(rename = "source", default)]
     _source: String,
+    /// Numbers of the corner cases that it is about.
+    #[serde(default)]
+    covers: Vec<u16>,
     // Whether the server has it shows when the flow is deployed: it is accepted, or refused as unsupported.
     #[serde(rename = "requires", default)]
     _requires: Vec<String>,
@@ -387,6 +433,7 @@ struct Document {
     secrets: BTreeMap<String, String>,
     #[serde(default)]
     files: BTreeMap<String, CaseFile>,
+    #[serde(default)]
     flows: Vec<String>,
     steps: Vec<Value>,
     expect: Vec<Expectation>,
@@ -403,13 +450,28 @@ impl CaseSource {
     }
 
     pub fn parse(name: String, text: &str) -> Result<Self> {
-        let document: Value = serde_yaml::from_str(text)?;
-        let source = Self { name, document };
+        let source = Self { name, document: serde_yaml::from_str(text)? };
         let named = source.build(source.document.clone())?.name;
         if named != source.name {
             bail!("the case calls itself {named}");
         }
         Ok(source)
+    }
+
+    /// Reads a file with a list of cases that name themselves.
+    pub fn read_list(path: &Path) -> Result<Vec<Self>> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let documents: Vec<Value> =
+            serde_yaml::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+        let read = documents.into_iter().enumerate().map(|(index, document)| {
+            let name = document.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let source = Self { name, document };
+            source
+                .build(source.document.clone())
+                .with_context(|| format!("{} [{index}] {}", path.display(), source.name))?;
+            Ok(source)
+        });
+        read.collect()
     }
 
     /// The case with its placeholders replaced in secrets and steps. Flow sources are filled when they are deployed.
@@ -431,6 +493,7 @@ impl CaseSource {
         });
         Ok(Case {
             name: document.name,
+            covers: document.covers,
             timeout: document.timeout.unwrap_or(DEFAULT_TIMEOUT),
             config: document.config,
             secrets: document.secrets,

@@ -29,8 +29,7 @@ pub enum Expectation {
     /// Outcomes of steps.
     Step {
         names: Vec<String>,
-        outcome: Option<Outcome>,
-        error: Option<Value>,
+        properties: StepProperties,
     },
     /// Outcome of the deployment of a file.
     Deployment {
@@ -46,6 +45,8 @@ pub enum Expectation {
     TriggerState {
         trigger: TriggerName,
         disabled: Option<bool>,
+        /// The date that it waits for.
+        next: Option<Value>,
     },
     Kv,
 }
@@ -68,6 +69,18 @@ impl Expectation {
             _ => false,
         }
     }
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StepProperties {
+    pub outcome: Option<Outcome>,
+    pub error: Option<Value>,
+    /// Of a deployment: the revision that it made or left.
+    pub revision: Option<Value>,
+    /// Of a deployment or a validation.
+    pub warnings: Option<Value>,
 }
 
 /// Outcome of a step, as a client sees it.
@@ -218,11 +231,7 @@ impl Expectation {
                     _ => Self::Executions { selector, many, properties },
                 }
             }
-            "step" => {
-                let (outcome, error) = (map.remove("outcome").map(from).transpose()?, map.remove("error"));
-                nothing_left(&map)?;
-                Self::Step { names: names(looked_at)?, outcome, error }
-            }
+            "step" => Self::Step { names: names(looked_at)?, properties: read(map)? },
             "deployment" => {
                 let (accepted, error) = (map.remove("accepted").map(from).transpose()?, map.remove("error"));
                 nothing_left(&map)?;
@@ -230,9 +239,9 @@ impl Expectation {
             }
             "receiver" => Self::Receiver { path: from(looked_at)?, expected: read(map)? },
             "trigger_state" => {
-                let disabled = map.remove("disabled").map(from).transpose()?;
+                let (disabled, next) = (map.remove("disabled").map(from).transpose()?, map.remove("next"));
                 nothing_left(&map)?;
-                Self::TriggerState { trigger: from(looked_at)?, disabled }
+                Self::TriggerState { trigger: from(looked_at)?, disabled, next }
             }
             _ => Self::Kv,
         })

@@ -185,27 +185,34 @@ impl Run<'_> {
         let looked_at = self.case.steps.iter().any(|step| matches!(step, Step::Deploy(Deploy::All)));
         for file in self.case.flows.clone() {
             let source = self.source(&file)?;
-            let refusal = self.deploy(source, None).await?;
+            let refusal = refusal(self.deploy(source, None).await?);
             if let (Some(why), false) = (&refusal, looked_at) {
-                return Err(Stop::Fail(format!("flow {file} was refused: {}", why.message)));
+                return Err(Stop::Fail(format!("flow {file} was refused: {why}")));
             }
-            self.deployments.insert(file, refusal.map(|result| result.message));
+            self.deployments.insert(file, refusal);
         }
         Ok(())
     }
 
     /// The text of a flow's file with its placeholders replaced.
     fn source(&self, file: &str) -> Result<String> {
+        if is_source(file) {
+            return Ok(self.placeholders.fill(file));
+        }
         let path = self.flows.join(file);
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(self.placeholders.fill(&text))
     }
 
-    /// Deploys; a refusal comes back as the result of the step.
-    async fn deploy(&self, source: String, only: Option<(&str, &str)>) -> Result<Option<StepResult>, Stop> {
+    /// Deploys; a refusal is a result as well.
+    async fn deploy(&self, source: String, only: Option<(&str, &str)>) -> Result<StepResult, Stop> {
         match self.api.apply(source, only).await {
-            Ok(()) => Ok(None),
-            Err(refusal) => refused(refusal).map(Some),
+            Ok(applied) => {
+                let revision = applied.flow.map(|flow| flow.revision);
+                let warnings = applied.warnings.into_iter().map(|warning| warning.message).collect();
+                Ok(StepResult { revision, warnings, ..StepResult::new(Outcome::Ok, String::new()) })
+            }
+            Err(refusal) => refused(refusal),
         }
     }
 
@@ -215,8 +222,8 @@ impl Run<'_> {
         let mut triggers = HashMap::new();
         for expectation in expect {
             let Expectation::TriggerState { trigger: name, .. } = expectation else { continue };
-            let found = self.api.trigger_disabled((&name.namespace, &name.flow, &name.trigger)).await?;
-            triggers.extend(found.map(|disabled| (name.clone(), disabled)));
+            let found = self.api.trigger((&name.namespace, &name.flow, &name.trigger)).await?;
+            triggers.extend(found.map(|found| (name.clone(), found)));
         }
         let files = self.files_of(&world).await?;
         let seen = Seen {
@@ -307,10 +314,20 @@ fn verdict(findings: Findings) -> Result<(), Stop> {
 /// The result of a step that was refused; what the server does not have ends the case, and a fault as well.
 fn refused(refusal: Refusal) -> Result<StepResult, Stop> {
     match refusal {
-        Refusal::NotFound(message) => Ok(StepResult { outcome: Outcome::NotFound, message }),
-        Refusal::Rejected(message) => Ok(StepResult { outcome: Outcome::Rejected, message }),
+        Refusal::NotFound(message) => Ok(StepResult::new(Outcome::NotFound, message)),
+        Refusal::Rejected(message) => Ok(StepResult::new(Outcome::Rejected, message)),
         other => Err(Stop::from(other)),
     }
+}
+
+/// What a deployment was refused with.
+fn refusal(result: StepResult) -> Option<String> {
+    (result.outcome != Outcome::Ok).then_some(result.message)
+}
+
+/// A flow that a case writes out itself, instead of naming a file.
+pub(crate) fn is_source(file: &str) -> bool {
+    file.contains('\n')
 }
 
 /// A moment that waits end at.

@@ -33,6 +33,9 @@ pub enum Database {
     Cluster { database: String, redis: String },
 }
 
+/// The setting that lets workers run scripts.
+const PROCESSES: &str = "WINDHOVER_WORKER_PROCESSES_ENABLED";
+
 /// The processes of a cluster.
 const ROLES: &[Role] = &[Role::Gateway, Role::Executor, Role::Executor, Role::Worker, Role::Worker, Role::Scheduler];
 
@@ -88,7 +91,8 @@ impl Server {
         command.arg("--config").arg(config_file);
         command.args(["--port", &port.to_string(), "--management-port", &management.to_string()]);
         clean_environment(&mut command);
-        command.env("WINDHOVER_OUTBOUND_ALLOW_PRIVATE", "true");
+        command.env("WINDHOVER_OUTBOUND_ALLOW_PRIVATE", "true").env(PROCESSES, "true");
+        command.env("WINDHOVER_WORKER_PROCESSES_ENABLED", "true");
         command.envs(environment(config));
         command.arg("--data-dir").arg(folder.path().join("data"));
         if let Database::Postgres(url) = database {
@@ -120,6 +124,7 @@ impl Server {
         let prefix = database.rsplit('/').next().unwrap_or_default();
         let mut options = ClusterOptions::new(binary, database)
             .redis(redis)
+            .set(PROCESSES, "true")
             .set("WINDHOVER_CONFIG", &settings.display().to_string())
             .set("WINDHOVER_REDIS_PREFIX", prefix);
         for (name, value) in environment(config) {
@@ -206,12 +211,12 @@ fn free_ports() -> Result<(u16, u16)> {
     Ok((both[0].local_addr()?.port(), both[1].local_addr()?.port()))
 }
 
-/// The settings that only a file can hold. JSON is YAML.
+/// The settings that only a file can hold. JSON is YAML. Notifications hold links, so the server has an address.
 fn write_config(folder: &Path, config: &Config) -> Result<PathBuf> {
-    let settings = match config.globals.is_empty() {
-        true => json!({}),
-        false => json!({ "kestra": { "variables": { "globals": Value::Object(config.globals.clone()) } } }),
-    };
+    let mut settings = json!({ "kestra": { "url": "http://windhover.example" } });
+    if !config.globals.is_empty() {
+        settings["kestra"]["variables"] = json!({ "globals": Value::Object(config.globals.clone()) });
+    }
     let path = folder.join("windhover.yaml");
     std::fs::write(&path, settings.to_string()).context("writing the server's settings")?;
     Ok(path)

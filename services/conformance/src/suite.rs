@@ -20,6 +20,9 @@ use crate::{
 /// Cases that run at once. They mostly wait.
 const AT_ONCE: usize = 12;
 
+/// Why a case cannot be run against a server that is given: no fault of that server.
+pub const OWN_SERVER: &str = "needs a server with settings of its own";
+
 /// Makes an empty database for a server.
 pub type NewDatabase = Arc<dyn Fn() -> BoxFuture<'static, Result<Database>> + Send + Sync>;
 
@@ -62,9 +65,33 @@ impl Folder {
         paths.iter().map(|path| CaseSource::read(path)).collect()
     }
 
-    fn flows(&self) -> PathBuf {
+    pub fn flows(&self) -> PathBuf {
         self.root.join("flows")
     }
+}
+
+/// The cases of this crate's own folder, whose names match; see `corner/README.md`.
+pub fn corner_cases(only: Option<&str>) -> Result<Vec<CaseSource>> {
+    let only = only.map(fancy_regex::Regex::new).transpose().context("WINDHOVER_CONFORMANCE_ONLY")?;
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(corner_folder())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") && !path.ends_with("index.yaml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut cases = Vec::new();
+    for path in paths {
+        cases.extend(CaseSource::read_list(&path)?);
+    }
+    cases.retain(|case| only.as_ref().is_none_or(|only| only.is_match(&case.name).unwrap_or(false)));
+    Ok(cases)
+}
+
+/// Where the corner cases and their index are.
+pub fn corner_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corner")
 }
 
 /// `WINDHOVER_CONFORMANCE_ONLY`: a regular expression over the names of cases; empty means all.
@@ -77,15 +104,14 @@ pub fn output() -> Result<PathBuf> {
     Ok(Layout::of_this_program()?.target.join("conformance"))
 }
 
-/// Runs the cases, several at once, each in a tenant of its own.
-pub async fn run(suite: &str, folder: &Folder, cases: &[CaseSource], target: &Target) -> Result<Report> {
+/// Runs the cases, several at once, each in a tenant of its own. `flows`: where the files are that they name.
+pub async fn run(suite: &str, flows: &Path, cases: &[CaseSource], target: &Target) -> Result<Report> {
     let log = output()?.join(format!("{suite}.log"));
     let mut server = match target {
         Target::Given { address, token } => Server::given(address, token.as_deref()).await?,
         Target::Started(database) => Server::start(&database().await?, &Config::default(), log).await?,
     };
-    let flows = folder.flows();
-    let results = stream::iter(cases.iter().map(|case| run_case(case, &flows, &server, target, suite)));
+    let results = stream::iter(cases.iter().map(|case| run_case(case, flows, &server, target, suite)));
     let mut results: Vec<CaseResult> = results.buffer_unordered(AT_ONCE).collect().await;
     results.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(obituary) = server.obituary() {
@@ -112,7 +138,7 @@ async fn verdict(source: &CaseSource, flows: &Path, server: &Server, target: &Ta
     }
     // Settings of the server that only this case has: a server for it alone.
     match target {
-        Target::Given { .. } => Ok(Verdict::Skipped("needs a server with settings of its own".into())),
+        Target::Given { .. } => Ok(Verdict::Skipped(OWN_SERVER.into())),
         Target::Started(database) => {
             let log = output()?.join(format!("{suite}-{}.log", case.name));
             let own = Server::start(&database().await?, &case.config, log).await?;
@@ -124,6 +150,7 @@ async fn verdict(source: &CaseSource, flows: &Path, server: &Server, target: &Ta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::is_source;
 
     #[test]
     fn every_case_of_the_folder_can_be_read_and_names_flows_that_are_there() {
@@ -134,7 +161,7 @@ mod tests {
         assert!(!cases.is_empty());
         for source in cases {
             let case = source.fill(&Placeholders { receiver_url: "http://127.0.0.1:1".into() }).unwrap();
-            for flow in &case.flows {
+            for flow in case.flows.iter().filter(|flow| !is_source(flow)) {
                 assert!(folder.flows().join(flow).is_file(), "{}: {flow}", case.name);
             }
         }

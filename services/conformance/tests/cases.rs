@@ -1,4 +1,4 @@
-//! All cases, on every kind of server.
+//! All cases, the shared ones and those of this crate, on every kind of server.
 //!
 //! `WINDHOVER_CONFORMANCE_DIR` says where the cases are (default: `../shared/conformance` beside the workspace),
 //! `WINDHOVER_CONFORMANCE_ONLY` runs only those whose names match, and `WINDHOVER_CONFORMANCE_SERVER` with
@@ -91,16 +91,20 @@ fn skip(suite: &str, reason: &str) -> Result<(), Failure> {
 
 async fn run(suite: &str, target: &Target) -> Result<(), Failure> {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let Some(folder) = Folder::find() else {
-        return skip(suite, "there is no folder of cases; WINDHOVER_CONFORMANCE_DIR says where it is");
-    };
     let only = suite::only();
-    let cases = folder.cases(only.as_deref())?;
+    // The cases of this crate run in any case; they write out their flows.
+    let mut cases = suite::corner_cases(only.as_deref())?;
+    let folder = Folder::find();
+    match &folder {
+        Some(folder) => cases.extend(folder.cases(only.as_deref())?),
+        None => skip(suite, "there is no folder of shared cases; WINDHOVER_CONFORMANCE_DIR says where it is")?,
+    }
+    let flows = folder.as_ref().map(Folder::flows).unwrap_or_default();
     let expected = Expected::of_this_version()?;
-    let report = suite::run(suite, &folder, &cases, target).await?;
+    let report = suite::run(suite, &flows, &cases, target).await?;
     let path = report.write(&suite::output()?)?;
     announce(&format!("\nreport: {}{}", path.display(), report.text(&expected)));
-    let complaints = report.complaints(&expected, only.is_none());
+    let complaints = report.complaints(&expected, only.is_none() && folder.is_some());
     if !complaints.is_empty() {
         let (count, what) = (complaints.len(), complaints.join("\n"));
         return Err(anyhow!("{count} results are not as they must be:\n{what}").into());

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use windhover_flow::Flow;
-use windhover_types::{Id, JsonMap, State};
+use windhover_types::{Cipher, Id, JsonMap, State};
 
 use crate::{Answer, Execution, Question, TaskRun};
 
@@ -18,7 +18,11 @@ pub enum Fact {
     Secret { namespace: String, key: String },
     /// How an execution of the same tenant stands that this one has started.
     Child { execution: Id },
-    /// What an expression asks of key-value stores and files.
+    /// All of it, with its ended task runs: for what is rendered in its place.
+    Whole { execution: Id },
+    /// What seals and opens values of the execution's tenant.
+    Cipher,
+    /// What an expression asks of key-value stores, files and servers.
     World(Question),
 }
 
@@ -31,6 +35,8 @@ impl Fact {
             Fact::Outputs { task_id: None } => serde_json::json!(["outputs"]),
             Fact::Secret { namespace, key } => serde_json::json!(["secret", namespace, key]),
             Fact::Child { execution } => serde_json::json!(["child", execution]),
+            Fact::Whole { execution } => serde_json::json!(["whole", execution]),
+            Fact::Cipher => serde_json::json!(["cipher"]),
             Fact::World(question) => serde_json::json!(question.to_parts()),
         };
         parts.to_string()
@@ -42,6 +48,7 @@ impl Fact {
         match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["outputs"] => Some(Fact::Outputs { task_id: None }),
             ["outputs", task_id] => Some(Fact::Outputs { task_id: Some(task_id.to_owned()) }),
+            ["cipher"] => Some(Fact::Cipher),
             ["secret", namespace, key] => Some(Fact::Secret { namespace: namespace.to_owned(), key: key.to_owned() }),
             ref other => Question::from_parts(other).map(Fact::World),
         }
@@ -58,7 +65,18 @@ pub enum FactValue {
     Secret(Result<windhover_types::Secret, String>),
     /// Absent: it was deleted.
     Child(Option<Box<ChildState>>),
+    /// Absent: it was deleted.
+    Whole(Option<Box<Whole>>),
+    /// The error is a sentence for the user: there is no key, or none that fits.
+    Cipher(Result<Arc<dyn Cipher>, String>),
     World(Answer),
+}
+
+/// An execution with its ended task runs.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    pub execution: Execution,
+    pub task_runs: Vec<TaskRun>,
 }
 
 /// How an execution stands, for the one that started it.

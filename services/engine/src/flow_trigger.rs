@@ -7,13 +7,13 @@ use serde_json::Value;
 use windhover_expression::{Environment, Value as ExpressionValue};
 use windhover_flow::{
     Condition, ConditionError, Flow, FlowTrigger, InputsError, Trigger, TriggerKind, Upstream, WindowEvent,
-    evaluate_all, fill_defaults,
+    evaluate_all, fill_defaults, seal_given,
 };
 use windhover_types::{Id, JsonMap, Label, State, correlation_id, label_value, merge_labels, nested_labels};
 
 use crate::{
     Env, Execution, Fact, Facts, Moment, NewExecution, RenderContext, Run, TriggerInfo,
-    context::{Context, Stop},
+    context::{Context, Stop, namespace_root, stop},
     ids,
 };
 
@@ -24,6 +24,8 @@ const TYPE: &str = "io.kestra.plugin.core.trigger.Flow";
 pub struct UpstreamChange<'a> {
     pub flow: &'a Arc<Flow>,
     pub run: &'a Run,
+    /// What is known of the world: without the tenant's cipher nothing can be sealed or opened.
+    pub facts: &'a Facts,
     /// The state that it has entered; the last entry of this state in its history is the change.
     pub to: State,
 }
@@ -65,16 +67,16 @@ pub fn flow_trigger(
     let Some(cause) = cause(change, listening, trigger).filter(|_| kind.window.is_none()) else { return Ok(None) };
     let upstream = &change.run.execution;
     let Cause { id, moment } = cause;
-    let facts = Facts::new();
-    let context = Context::new(change.flow, change.run, &facts, moment, env);
+    let context = Context::new(change.flow, change.run, change.facts, moment, env);
     if !conditions_hold(&context, change, listening, &trigger.conditions)? {
         return Ok(None);
     }
     let given = inputs(&context, upstream, kind.inputs.as_ref())?;
     let variables = trigger_variables(change);
     let (labels, own_inputs) = {
-        let roots = listening_roots(listening, listening_revision, &variables, upstream);
-        let own = Context::new(listening, change.run, &facts, moment, env).foreign(&roots);
+        let shown = context.open_document(variables.clone())?;
+        let roots = listening_roots(listening, listening_revision, shown, upstream);
+        let own = Context::new(listening, change.run, change.facts, moment, env).foreign(&roots);
         let filled = fill_defaults(&listening.inputs, &given, &own.environment()).map_err(|error| match error {
             InputsError::Needs(key) => {
                 FlowTriggerError::from(Stop::from(windhover_expression::ExpressionError::Needs(key)))
@@ -114,7 +116,7 @@ fn started(
         flow_revision: listening_revision,
         labels,
         inputs: Arc::new(inputs),
-        variables: None,
+        variables: listening.initial_variables(),
         trigger: Some(TriggerInfo { id: trigger.id.clone(), type_name: TYPE.to_owned(), variables }),
         parent: None,
         schedule_time: None,
@@ -187,8 +189,7 @@ pub fn window_offer(
     };
     let Some(Cause { id, moment }) = cause(change, listening, trigger) else { return Ok(None) };
     let upstream = &change.run.execution;
-    let facts = Facts::new();
-    let context = Context::new(change.flow, change.run, &facts, moment, env);
+    let context = Context::new(change.flow, change.run, change.facts, moment, env);
     if !conditions_hold(&context, change, listening, &trigger.conditions)? {
         return Ok(None);
     }
@@ -205,13 +206,14 @@ pub fn window_offer(
     }
     let mut variables = trigger_variables(change);
     let labels = {
-        let roots = listening_roots(listening, listening_revision, &variables, upstream);
-        let own = Context::new(listening, change.run, &facts, moment, env).foreign(&roots);
+        let shown = context.open_document(variables.clone())?;
+        let roots = listening_roots(listening, listening_revision, shown, upstream);
+        let own = Context::new(listening, change.run, change.facts, moment, env).foreign(&roots);
         let own = trigger_labels(trigger, &own.environment());
         all_labels(listening, &own, upstream)
     };
     variables.remove("outputs");
-    let inputs = match inputs(&context, upstream, given.as_ref()) {
+    let inputs = match inputs(&context, upstream, given.as_ref()).and_then(|given| sealed(&context, listening, given)) {
         Ok(inputs) => Ok(inputs),
         Err(FlowTriggerError::Failed(reason)) => Err(reason),
         Err(needs @ FlowTriggerError::Needs(_)) => return Err(needs),
@@ -291,7 +293,7 @@ fn conditions_hold(
         listening: (&listening.namespace, &listening.id),
     };
     let variables = trigger_variables(change);
-    let roots = [("trigger", ExpressionValue::from_json(&Value::Object(variables)))];
+    let roots = [("trigger", context.open_document(variables)?)];
     let context =
         Context::new(context.flow, context.run, context.facts, context.moment, context.env).with_extra(&roots);
     evaluate_all(conditions, Some(&upstream), &context.environment()).map_err(|error| match error {
@@ -309,7 +311,7 @@ fn inputs(
     let Some(inputs) = inputs else { return Ok(JsonMap::new()) };
     let rendered = match upstream.outputs.as_ref().filter(|outputs| !outputs.is_empty()) {
         Some(outputs) => {
-            let outputs = ExpressionValue::from_json(&Value::Object(outputs.clone()));
+            let outputs = context.open_document(outputs.clone())?;
             let only = OnlyOutputs { context, trigger: ExpressionValue::map([("outputs", outputs)]) };
             let mut environment = context.environment();
             environment.variables = &only;
@@ -321,6 +323,13 @@ fn inputs(
         Value::Object(map) => Ok(map),
         _ => Err(FlowTriggerError::Failed("inputs: a map is expected".to_owned())),
     }
+}
+
+/// An offer is kept until its window is complete.
+fn sealed(context: &Context<'_>, listening: &Flow, mut given: JsonMap) -> Result<JsonMap, FlowTriggerError> {
+    let environment = context.environment();
+    seal_given(&listening.inputs, &mut given, |secret| environment.services.seal(secret.expose())).map_err(stop)?;
+    Ok(given)
 }
 
 struct OnlyOutputs<'a> {
@@ -364,21 +373,23 @@ fn trigger_variables(change: &UpstreamChange<'_>) -> JsonMap {
 fn listening_roots(
     flow: &Flow,
     revision: u32,
-    variables: &JsonMap,
+    trigger: ExpressionValue,
     upstream: &Execution,
-) -> [(&'static str, ExpressionValue); 4] {
+) -> Vec<(&'static str, ExpressionValue)> {
     let root = ExpressionValue::map([
         ("id", ExpressionValue::text(&flow.id)),
         ("namespace", ExpressionValue::text(&flow.namespace)),
         ("revision", ExpressionValue::whole(i64::from(revision))),
         ("tenantId", ExpressionValue::text(upstream.tenant.as_str())),
     ]);
-    [
+    let mut roots = vec![
         ("flow", root),
         ("vars", ExpressionValue::from_json(&Value::Object(flow.variables.clone()))),
         ("labels", ExpressionValue::from_json(&Value::Object(nested_labels(&flow.labels)))),
-        ("trigger", ExpressionValue::from_json(&Value::Object(variables.clone()))),
-    ]
+        ("trigger", trigger),
+    ];
+    roots.extend(namespace_root(flow).map(|variables| ("namespace", variables)));
+    roots
 }
 
 /// A label that cannot be rendered is left out.

@@ -25,7 +25,7 @@ mod slots;
 mod step;
 mod world;
 
-pub use context::RenderContext;
+pub use context::{RenderContext, execution_variables};
 pub use env::*;
 pub use facts::*;
 pub use flow_trigger::{FlowTriggerError, UpstreamChange, WindowOffer, flow_trigger, window_execution, window_offer};
@@ -37,4 +37,4 @@ pub use replay::{From, Repeat, repeat};
 pub use runs::{Run, TaskRuns};
 pub use slots::Slots;
 pub use step::*;
-pub use world::{Answer, Question};
+pub use world::{Answer, HttpQuestion, Question};

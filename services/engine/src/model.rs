@@ -72,6 +72,9 @@ pub struct Marks {
     /// The execution that tries it again, when a retry makes another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<Id>,
+    /// Sealed values stand in its outputs or those of its task runs: expressions open them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     /// Task runs that ended while the execution was paused; their containers hear of them when it goes on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub untold: Vec<EndedChild>,

@@ -51,6 +51,8 @@ pub fn repeat(repeat: Repeat<'_>) -> Result<NewExecution, Refusal> {
         replayed_from: Some(old.id),
         earlier_attempts: old.marks.earlier_attempts.saturating_add(1),
         original_created: Some(old.marks.original_created.unwrap_or_else(|| old.state.started())),
+        // What it keeps of the outputs may be sealed.
+        sealed: old.marks.sealed,
         ..Marks::default()
     };
     let own = [Label::new(label, "true")];
@@ -62,7 +64,8 @@ pub fn repeat(repeat: Repeat<'_>) -> Result<NewExecution, Refusal> {
         labels: merge_labels([old.labels.as_slice(), &own]),
         inputs: repeat.inputs.map_or_else(|| old.inputs.clone(), std::sync::Arc::new),
         // Those of another revision are its own.
-        variables: old.variables.clone().filter(|_| same_revision && repeat.from != From::Start),
+        variables: (old.variables.clone().filter(|_| same_revision && repeat.from != From::Start))
+            .or_else(|| repeat.flow.initial_variables()),
         trigger: old.trigger.clone(),
         parent: None,
         schedule_time: old.schedule_time.filter(|_| repeat.from == From::Start),

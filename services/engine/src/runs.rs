@@ -54,6 +54,12 @@ impl Run {
         Self { execution, task_runs, roots: RootCache::default(), made_with: Vec::new() }
     }
 
+    /// An execution that has ended, with all of its task runs.
+    pub(crate) fn ended(execution: Execution, task_runs: Vec<TaskRun>) -> Self {
+        let next_seq = u32::try_from(task_runs.len()).unwrap_or(u32::MAX);
+        Self::from_stored(execution, task_runs, next_seq)
+    }
+
     pub fn task_run(&self, id: Id) -> Option<&TaskRun> {
         self.task_runs.get(id)
     }

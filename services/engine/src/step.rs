@@ -49,6 +49,10 @@ pub enum Event {
         /// Who asked for it, for `outputs.<pause>.resumed.by`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
+        /// Inputs that the Pause does not declare become outputs of it too, as they are (flow model reference 5.2,
+        /// Resume).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undeclared: bool,
     },
     /// Somebody wants an execution that has ended, or is paused, to go on from what failed. Refused when it was killed and
     /// when nothing has failed. The task that waits for it as a subflow asks `by_parent`, and is told its state then.
@@ -119,6 +123,24 @@ pub struct JobResult {
     pub logs: Vec<LogLine>,
     #[serde(skip)]
     pub metrics: Vec<TaskMetric>,
+}
+
+impl JobResult {
+    /// That it ended so, and nothing else: no worker, no outputs, no lines. An attempt that never ran begins and ends at
+    /// one moment.
+    pub fn bare(at: Timestamp, state: State) -> Self {
+        Self {
+            started_at: at,
+            ended_at: at,
+            worker: None,
+            state,
+            outputs: None,
+            error: None,
+            directory_outputs: None,
+            logs: Vec::new(),
+            metrics: Vec::new(),
+        }
+    }
 }
 
 /// A timer of an execution; (execution, timer) is its identity.

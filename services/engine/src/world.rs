@@ -1,6 +1,10 @@
-//! What expressions ask of the world outside of executions: key-value stores and files.
+//! What expressions ask of the world outside of executions: key-value stores, files, and servers that they call.
 
-use windhover_expression::{FileAnswer, FileInfo, FileRef, KvAnswer, KvRequest};
+use std::fmt;
+
+use windhover_expression::{
+    ExpressionError, FileAnswer, FileInfo, FileRef, HttpAnswer, HttpCall, Interrupt, KvAnswer, KvRequest,
+};
 
 /// A question of an expression.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -11,6 +15,67 @@ pub enum Question {
     Content(FileRef),
     /// `fileSize` and its like.
     Info(FileRef),
+    /// `http`.
+    Http(HttpQuestion),
+    /// `randomPort`: for this task run (empty: for what belongs to the flow), the n-th in one evaluation.
+    FreePort { task_run: String, nth: u32 },
+}
+
+/// A request that `http` sends. All of it may be secret: only the method is shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct HttpQuestion {
+    /// In upper case.
+    pub method: String,
+    /// With its query.
+    pub uri: String,
+    /// All headers, in order.
+    pub headers: Vec<(String, String)>,
+    pub body: Option<String>,
+    /// JSON of the argument `options`; `null` without one.
+    pub options: String,
+}
+
+impl fmt::Debug for HttpQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpQuestion").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+impl HttpQuestion {
+    /// # Errors
+    /// The options need something to be looked up first, or are no JSON.
+    pub fn of(call: &HttpCall) -> Result<Self, Interrupt> {
+        let options = call.options.to_json().map_err(|error| match error {
+            ExpressionError::Needs(key) => Interrupt::Needs(key),
+            other => Interrupt::Failed(other.to_string()),
+        })?;
+        Ok(Self {
+            method: call.method.clone(),
+            uri: call.uri.clone(),
+            headers: call.headers.clone(),
+            body: call.body.clone(),
+            options: options.to_string(),
+        })
+    }
+
+    fn to_parts(&self) -> Vec<String> {
+        let mut parts = vec!["http".to_owned(), self.method.clone(), self.uri.clone(), self.options.clone()];
+        parts.push(self.body.is_some().to_string());
+        parts.push(self.body.clone().unwrap_or_default());
+        parts.extend(self.headers.iter().flat_map(|(name, value)| [name.clone(), value.clone()]));
+        parts
+    }
+
+    fn from_parts(parts: &[&str]) -> Option<Self> {
+        let [method, uri, options, has_body, body, headers @ ..] = parts else { return None };
+        Some(Self {
+            method: (*method).to_owned(),
+            uri: (*uri).to_owned(),
+            headers: headers.chunks_exact(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect(),
+            body: (*has_body == "true").then(|| (*body).to_owned()),
+            options: (*options).to_owned(),
+        })
+    }
 }
 
 /// Its answer; an error is a sentence for the user.
@@ -19,9 +84,28 @@ pub enum Answer {
     KeyValue(Result<KvAnswer, String>),
     Content(Result<FileAnswer<String>, String>),
     Info(Result<FileAnswer<FileInfo>, String>),
+    Http(Result<HttpAnswer, String>),
+    FreePort(Result<u16, String>),
 }
 
 impl Question {
+    /// Whether somebody outside of the installation has to answer it, which may take long.
+    pub fn calls_out(&self) -> bool {
+        matches!(self, Self::Http(_))
+    }
+
+    /// The answer to it where nobody can give one.
+    pub fn refused(&self, reason: impl Into<String>) -> Answer {
+        let reason = reason.into();
+        match self {
+            Self::KeyValue(_) => Answer::KeyValue(Err(reason)),
+            Self::Content(_) => Answer::Content(Err(reason)),
+            Self::Info(_) => Answer::Info(Err(reason)),
+            Self::Http(_) => Answer::Http(Err(reason)),
+            Self::FreePort { .. } => Answer::FreePort(Err(reason)),
+        }
+    }
+
     /// Its parts as texts, from which it can be made again.
     pub(crate) fn to_parts(&self) -> Vec<String> {
         match self {
@@ -32,6 +116,8 @@ impl Question {
             }
             Self::Content(file) => file_parts("content", file),
             Self::Info(file) => file_parts("info", file),
+            Self::Http(question) => question.to_parts(),
+            Self::FreePort { task_run, nth } => vec!["port".to_owned(), task_run.clone(), nth.to_string()],
         }
     }
 
@@ -46,6 +132,8 @@ impl Question {
             })),
             ["content", file @ ..] => file_of(file).map(Self::Content),
             ["info", file @ ..] => file_of(file).map(Self::Info),
+            ["http", call @ ..] => HttpQuestion::from_parts(call).map(Self::Http),
+            ["port", task_run, nth] => Some(Self::FreePort { task_run: owned(task_run), nth: nth.parse().ok()? }),
             _ => None,
         }
     }
@@ -101,7 +189,16 @@ mod tests {
             Question::Info(FileRef::Storage { uri: uri(), foreign_namespace: None }),
             Question::Info(FileRef::Storage { uri: uri(), foreign_namespace: Some("x".to_owned()) }),
             Question::Content(FileRef::Local { uri: "file:///a".to_owned() }),
+            Question::Http(HttpQuestion {
+                method: "POST".to_owned(),
+                uri: "https://x/?q=hunter2".to_owned(),
+                headers: vec![("A".to_owned(), "1".to_owned()), ("A".to_owned(), "2".to_owned())],
+                body: Some(String::new()),
+                options: "{}".to_owned(),
+            }),
+            Question::FreePort { task_run: String::new(), nth: 2 },
         ] {
+            assert!(!format!("{question:?}").contains("hunter2"));
             let parts = question.to_parts();
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
             assert_eq!(Question::from_parts(&parts), Some(question));

@@ -1,7 +1,7 @@
 //! Random flows under random orders of events, with doubled and late events, lost workers, crashes and kills.
 //!
 //! After every step the invariants of `support::check` hold; in the end everything has ended, and, where the order of events cannot
-//! matter, as it ends without any trouble. A failing seed is printed; `WINDHOVER_SIMULATION_SEED` runs that one alone,
+//! matter, as it ends without any trouble. All kinds of tasks and all events take part. A failing seed is printed; `WINDHOVER_SIMULATION_SEED` runs that one alone,
 //! `WINDHOVER_SIMULATION_SEEDS` sets how many are run.
 
 // The bounds of the test come from the environment; what it tests reads nothing of the kind.
@@ -10,16 +10,17 @@
 mod support;
 
 use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
-use support::{Shell, ended, started};
+use support::{Shell, TestCipher, ended, started};
 use windhover_engine::{Event, From, Job, Repeat, TaskRun, repeat};
-use windhover_types::{Id, State};
+use windhover_flow::TaskKind;
+use windhover_types::{Id, Label, State};
 
 const DEFAULT_SEEDS: u64 = 800;
 
@@ -27,19 +28,110 @@ const DEFAULT_SEEDS: u64 = 800;
 fn random_flows_end_as_they_should_whatever_happens_on_the_way() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("WINDHOVER_SIMULATION_SEED") {
-        return simulate(seed);
+        return simulate(seed, &mut Coverage::default());
     }
-    for seed in 0..number("WINDHOVER_SIMULATION_SEEDS").unwrap_or(DEFAULT_SEEDS) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| simulate(seed))) {
+    let mut coverage = Coverage::default();
+    let seeds = number("WINDHOVER_SIMULATION_SEEDS").unwrap_or(DEFAULT_SEEDS);
+    for seed in 0..seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| simulate(seed, &mut coverage))) {
             eprintln!("the simulation fails; run it again with WINDHOVER_SIMULATION_SEED={seed}");
             std::panic::resume_unwind(panic);
         }
     }
+    if seeds >= DEFAULT_SEEDS {
+        coverage.assert_complete();
+    }
 }
 
-fn simulate(seed: u64) {
-    let (mut shell, id, mut random) = compare(seed);
+/// What has taken part. A new kind of task or event does not compile before it has a name here.
+#[derive(Default)]
+struct Coverage {
+    kinds: BTreeSet<&'static str>,
+    events: BTreeSet<&'static str>,
+    updating: BTreeSet<&'static str>,
+}
+
+impl Coverage {
+    const KINDS: [&str; 16] = [
+        "AllowFailure",
+        "Dag",
+        "EachParallel",
+        "ForEach",
+        "ForEachItem",
+        "If",
+        "Items",
+        "LoopUntil",
+        "Parallel",
+        "Pause",
+        "Runnable",
+        "Sequential",
+        "Subflow",
+        "Switch",
+        "Template",
+        "WorkingDirectory",
+    ];
+    const EVENTS: [&str; 17] = [
+        "Advance",
+        "ChangeState",
+        "ChangeTaskRunState",
+        "ForceRun",
+        "JobEnded",
+        "JobLost",
+        "JobStarted",
+        "Kill",
+        "Pause",
+        "Restart",
+        "Resume",
+        "SetLabels",
+        "Slot",
+        "SubflowEnded",
+        "SubflowReplaced",
+        "TimerFired",
+        "Unqueue",
+    ];
+    const UPDATING: [&str; 4] = ["Exit", "Labels", "SetVariables", "UnsetVariables"];
+
+    fn assert_complete(&self) {
+        assert_eq!(self.kinds, Self::KINDS.into());
+        assert_eq!(self.events, Self::EVENTS.into());
+        assert_eq!(self.updating, Self::UPDATING.into());
+    }
+
+    fn add(&mut self, shell: &Shell) {
+        self.events.extend(&shell.applied);
+        for place in shell.flows.values().flat_map(|flow| flow.index.values()) {
+            self.kinds.insert(kind_name(&place.task.kind));
+            let last = place.task.type_name.rsplit('.').next().unwrap_or_default();
+            self.updating.extend(Self::UPDATING.iter().filter(|name| **name == last));
+        }
+    }
+}
+
+fn kind_name(kind: &TaskKind) -> &'static str {
+    match kind {
+        TaskKind::Sequential(_) => "Sequential",
+        TaskKind::AllowFailure(_) => "AllowFailure",
+        TaskKind::Parallel { .. } => "Parallel",
+        TaskKind::If { .. } => "If",
+        TaskKind::Switch { .. } => "Switch",
+        TaskKind::ForEach { .. } => "ForEach",
+        TaskKind::EachParallel { .. } => "EachParallel",
+        TaskKind::Dag { .. } => "Dag",
+        TaskKind::LoopUntil(_) => "LoopUntil",
+        TaskKind::WorkingDirectory(_) => "WorkingDirectory",
+        TaskKind::ForEachItem(_) => "ForEachItem",
+        TaskKind::Items(_) => "Items",
+        TaskKind::Pause(_) => "Pause",
+        TaskKind::Template(_) => "Template",
+        TaskKind::Subflow(_) => "Subflow",
+        TaskKind::Runnable(_) => "Runnable",
+    }
+}
+
+fn simulate(seed: u64, coverage: &mut Coverage) {
+    let (mut shell, id, mut random) = compare(seed, coverage);
     afterwards(&mut shell, id, &mut random);
+    coverage.add(&shell);
     for id in shell.created.clone() {
         assert!(shell.execution(id).is_ended(), "{id} has not ended: {:?}", shell.summary(id));
     }
@@ -47,8 +139,9 @@ fn simulate(seed: u64) {
 }
 
 /// A flow runs as it should in peace and in war; answers the peaceful run.
-fn compare(seed: u64) -> (Shell, Id, StdRng) {
+fn compare(seed: u64, coverage: &mut Coverage) -> (Shell, Id, StdRng) {
     let mut random = StdRng::seed_from_u64(seed);
+    let kill = random.random_bool(0.15);
     let mut generator = Generator {
         random: StdRng::seed_from_u64(seed),
         next: 0,
@@ -56,6 +149,7 @@ fn compare(seed: u64) -> (Shell, Id, StdRng) {
         ordered: true,
         subflows: true,
         beside: 0,
+        any_end: kill,
     };
     let source = generator.flow("f");
     generator.subflows = false;
@@ -63,11 +157,11 @@ fn compare(seed: u64) -> (Shell, Id, StdRng) {
     if std::env::var("WINDHOVER_SIMULATION_SEED").is_ok() {
         println!("{source}\n---\n{child}");
     }
-    let kill = random.random_bool(0.15);
     // After the end: restarted as often, as long as it fails.
     let restarts = if kill { 0 } else { random.random_range(0..3) };
     let (calm, expected) = calm_run(&source, &child, restarts);
     let (wild, id) = wild_run(&source, &child, kill, restarts, &mut random);
+    coverage.add(&wild);
     assert_eq!(wild.created.len(), wild.stored.len());
     for created in &wild.created {
         assert!(wild.execution(*created).is_ended(), "{created} has not ended");
@@ -137,6 +231,7 @@ fn end_of(shell: &Shell, execution: Id, job: &Job) -> Event {
 /// Of the child only so many run at once: its parents' tasks wait for each other's.
 fn deployed(source: &str, child: &str) -> Shell {
     let mut shell = Shell::new(&[source]);
+    shell.hidden = Some(KEY);
     shell.files.insert("kestra:///splits".to_owned(), "kestra:///p0\nkestra:///p1\nkestra:///p2\n".to_owned());
     shell.deploy(&format!("{child}concurrency: {{limit: 2}}\n"));
     shell
@@ -144,7 +239,7 @@ fn deployed(source: &str, child: &str) -> Shell {
 
 fn calm_run(source: &str, child: &str, restarts: u32) -> (Shell, Id) {
     let mut shell = deployed(source, child);
-    let id = shell.start("f", json!({}));
+    let id = shell.start("f", given());
     go_on(&mut shell);
     for _ in 0..restarts {
         shell.send(id, Event::Restart { by_parent: false });
@@ -173,6 +268,12 @@ fn go_on(shell: &mut Shell) {
 fn afterwards(shell: &mut Shell, id: Id, random: &mut StdRng) {
     let runs: Vec<TaskRun> = shell.task_runs(id).cloned().collect();
     let Some(chosen) = runs.choose(random).map(|run| run.id) else { return };
+    let labels = vec![Label::new("looked", "at")];
+    shell.send(id, Event::SetLabels { labels });
+    if random.random_bool(0.3) {
+        let state = *[State::Success, State::Failed, State::Warning].choose(random).expect("some");
+        shell.send(id, Event::ChangeState { state });
+    }
     let from = match random.random_range(0..5) {
         0 => From::Start,
         1 => From::Failed,
@@ -203,7 +304,10 @@ fn afterwards(shell: &mut Shell, id: Id, random: &mut StdRng) {
 fn wild_run(source: &str, child: &str, kill: bool, mut restarts: u32, random: &mut StdRng) -> (Shell, Id) {
     let mut shell = deployed(source, child);
     shell.env.limits.inline_per_step = *[1, 2, 7, 500].choose(random).expect("not empty");
-    let new = shell.new_execution("f", json!({}));
+    let mut new = shell.new_execution("f", given());
+    if random.random_bool(0.2) {
+        new.schedule_time = Some(shell.now.plus(std::time::Duration::from_secs(1)));
+    }
     let id = new.id;
     // Created, and not yet stepped.
     shell.begin(new);
@@ -273,6 +377,19 @@ fn wild_run(source: &str, child: &str, kill: bool, mut restarts: u32, random: &m
                     shell.events.push_back((owner, Event::TimerFired { timer }));
                 }
             }
+            95 | 96 => {
+                // Whoever waits for a slot, for its date or for the next try need not; one that is paused has to be resumed.
+                if let Some(owner) = shell.created.choose(random).copied() {
+                    let waits = matches!(shell.state(owner), State::Queued | State::Created | State::Retrying);
+                    let paused = shell.task_runs(owner).any(|run| run.state.current() == State::Paused);
+                    if waits && !paused {
+                        let queued = shell.state(owner) == State::Queued;
+                        let unqueue = queued && random.random_bool(0.5);
+                        let wish = if unqueue { Event::Unqueue { state: State::Running } } else { Event::ForceRun };
+                        shell.apply(owner, wish);
+                    }
+                }
+            }
             93 | 94 if !kill => {
                 // Everybody may be paused and resumed; a Pause that is over by itself is left alone.
                 if let Some(owner) = shell.created.choose(random).copied() {
@@ -295,6 +412,13 @@ fn pick(length: usize, random: &mut StdRng) -> Option<usize> {
     (length > 0).then(|| random.random_range(0..length))
 }
 
+/// The value of the input of type SECRET that every flow has; no commit may hold it, and no line.
+const KEY: &str = "tr0ub4dor-and-3";
+
+fn given() -> serde_json::Value {
+    json!({ "key": TestCipher::value(KEY) })
+}
+
 /// Writes random flows.
 struct Generator {
     random: StdRng,
@@ -305,11 +429,13 @@ struct Generator {
     subflows: bool,
     /// How many flowables whose children run side by side are around.
     beside: u32,
+    /// How it ends may depend on how long it takes: nothing is compared.
+    any_end: bool,
 }
 
 impl Generator {
     fn flow(&mut self, id: &str) -> String {
-        let mut text = format!("id: {id}\nnamespace: {}\n", support::NAMESPACE);
+        let mut text = format!("id: {id}\nnamespace: {}\ninputs: [{{id: key, type: SECRET}}]\n", support::NAMESPACE);
         if self.chance(0.2) {
             // What runs side by side anywhere in it could fail in another order.
             self.beside += 1;
@@ -328,11 +454,25 @@ impl Generator {
             text += "listeners:\n  - conditions: [{type: io.kestra.plugin.core.condition.ExecutionStatus, in: [FAILED]}]\n    tasks:\n";
             self.list(&mut text, 3, 1, 1);
         }
+        let mut promises = Vec::new();
         if self.chance(0.2) {
-            text += "sla: [{id: s, type: EXECUTION_ASSERTION, assert: \"{{ outputs.t1.value is not defined }}\", behavior: NONE, labels: {broken: s}}]\n";
+            promises.push(
+                "{id: s, type: EXECUTION_ASSERTION, assert: \"{{ outputs.t1.value is not defined }}\", behavior: NONE, labels: {broken: s}}"
+                    .to_owned(),
+            );
+        }
+        if self.any_end && self.chance(0.3) {
+            let behavior = ["FAIL", "CANCEL", "NONE"].choose(&mut self.random).expect("some");
+            promises.push(format!(
+                "{{id: m, type: MAX_DURATION, duration: PT2S, behavior: {behavior}, labels: {{late: m}}}}"
+            ));
+        }
+        if !promises.is_empty() {
+            text += &format!("sla: [{}]\n", promises.join(", "));
         }
         if self.chance(0.3) {
             text += "outputs:\n  - {id: o, type: STRING, value: \"{{ outputs.nothing.value ?? 'none' }}\"}\n";
+            text += "  - {id: s, type: SECRET, value: \"{{ inputs.key }}\"}\n";
         }
         text
     }
@@ -406,11 +546,20 @@ impl Generator {
         let lists: &[&str] = match kind {
             "flow.ForEachItem" => &[],
             "flow.If" => &["then", "else"],
-            "flow.Switch" => &["defaults"],
+            "flow.Template" => &[],
+            "flow.Switch" => &["cases", "defaults"],
             _ => &["tasks"],
         };
         for list in lists {
             *text += &format!("{pad}  {list}:\n");
+            if *list == "cases" {
+                // One of them is taken in a loop, and where the value is that of no case the defaults are.
+                for case in ["v1", "v2"] {
+                    *text += &format!("{pad}    {case}:\n");
+                    self.list(text, inner + 2, depth - 1, 1);
+                }
+                continue;
+            }
             let count = self.random.random_range(1..4);
             if kind == "flow.WorkingDirectory" {
                 for _ in 0..count {
@@ -447,7 +596,7 @@ impl Generator {
     }
 
     fn flowable_lines(&mut self, id: &str, lines: &mut Vec<String>) -> &'static str {
-        match self.random.random_range(0..16) {
+        match self.random.random_range(0..17) {
             0 | 1 => "flow.Sequential",
             2 => "flow.AllowFailure",
             3 => {
@@ -462,7 +611,7 @@ impl Generator {
                 "flow.If"
             }
             5 => {
-                lines.push("value: anything".to_owned());
+                lines.push("value: \"{{ taskrun.value ?? 'none' }}\"".to_owned());
                 "flow.Switch"
             }
             6 => {
@@ -494,6 +643,12 @@ impl Generator {
                 "flow.Pause"
             }
             12 => "flow.WorkingDirectory",
+            // None is kept: it fails, and its handlers run.
+            16 => {
+                lines.push("namespace: company.team".to_owned());
+                lines.push("templateId: nobody".to_owned());
+                "flow.Template"
+            }
             13 if self.subflows => {
                 self.ordered = false;
                 lines.push("items: kestra:///file".to_owned());
@@ -501,6 +656,7 @@ impl Generator {
                 lines.push("flowId: child".to_owned());
                 lines.push(format!("wait: {}", self.chance(0.7)));
                 lines.push(format!("transmitFailed: {}", self.chance(0.7)));
+                lines.push("inputs: {key: \"{{ inputs.key }}\"}".to_owned());
                 "flow.ForEachItem"
             }
             _ => {
@@ -538,18 +694,19 @@ impl Generator {
 
     fn leaf_lines(&mut self, lines: &mut Vec<String>) -> &'static str {
         let earlier = self.random.random_range(0..=self.next);
-        match self.random.random_range(0..12) {
+        match self.random.random_range(0..15) {
             0..4 if self.jobs => {
                 lines.push("timeout: PT1H".to_owned());
                 // What runs side by side must not be read: whether it is there depends on the order.
                 let read =
                     if self.ordered { format!("{{{{ outputs.t{earlier} ?? tasks ?? 1 }}}}") } else { "job".to_owned() };
-                lines.push(format!("message: \"{read}\""));
+                lines.push(format!("message: \"{read}{{{{ inputs.key }}}}\""));
                 "log.Log"
             }
             0..7 => {
-                let read =
-                    if self.ordered { format!("{{{{ outputs.t{earlier} ?? 'none' }}}}") } else { "text".to_owned() };
+                // Its own outputs are kept as they are: of sealed values, which are open to it, it must not make some.
+                let known = format!("(outputs.t{earlier} ?? 'none') | toJson | replace({{'{KEY}': 'key'}})");
+                let read = if self.ordered { format!("{{{{ {known} }}}}") } else { "text".to_owned() };
                 lines.push(format!("format: \"{read} {{{{ taskrun.value ?? '' }}}}\""));
                 "debug.Return"
             }
@@ -561,6 +718,7 @@ impl Generator {
                 if self.chance(0.5) {
                     lines.push("condition: \"{{ taskrun.attemptsCount < 1 }}\"".to_owned());
                 }
+                lines.push("errorMessage: \"not with {{ inputs.key }}\"".to_owned());
                 "execution.Fail"
             }
             10 if self.beside == 0 && self.chance(0.2) => {
@@ -572,11 +730,31 @@ impl Generator {
                 lines.push("namespace: company.team".to_owned());
                 lines.push(format!("flowId: {}", if self.chance(0.9) { "child" } else { "nobody" }));
                 lines.push(format!("wait: {}", self.chance(0.7)));
+                lines.push("inputs: {key: \"{{ inputs.key }}\"}".to_owned());
+                if self.chance(0.4) {
+                    let read = ["{{ flow.id }}", "{{ inputs.key | length }}", "{{ outputs.nothing.value }}"];
+                    lines.push(format!("outputs: {{read: \"{}\"}}", read.choose(&mut self.random).expect("some")));
+                }
                 "flow.Subflow"
             }
+            11 => {
+                lines.push(format!("labels: {{by: t{}}}", self.next));
+                "execution.Labels"
+            }
+            12 => {
+                lines.push(format!("variables: {{v{}: \"{{{{ taskrun.value ?? 'set' }}}}\"}}", earlier % 3));
+                "execution.SetVariables"
+            }
+            13 => {
+                lines.push(format!("variables: [v{}]", earlier % 3));
+                lines.push("ignoreMissing: true".to_owned());
+                "execution.UnsetVariables"
+            }
             _ => {
-                lines.push("message: hello".to_owned());
-                "log.Log"
+                // Who sets variables beside it decides what they are.
+                let read = if self.ordered { "{{ vars.v0 ?? 'no' }}{{ vars.v1 ?? 'no' }}" } else { "hello" };
+                lines.push(format!("format: \"{read}\""));
+                "debug.Return"
             }
         }
     }

@@ -7,7 +7,7 @@ use windhover_types::{Error, ErrorKind, Id, Tenant, Timestamp};
 
 use crate::{
     core::{not_found, parked},
-    message::ActionKey,
+    message::{ActionKey, RequestKey},
 };
 
 /// How long the answer to a request id is kept.
@@ -69,6 +69,18 @@ impl Failed {
     }
 }
 
+/// The row that names the execution which a request has made.
+pub(crate) fn creation_row(tenant: &Tenant, key: &RequestKey, execution: Id, now: Timestamp) -> RequestIdRow {
+    RequestIdRow {
+        tenant: tenant.clone(),
+        method: key.method.to_owned(),
+        request_id: key.request_id.clone(),
+        content: key.content,
+        result: execution.to_string(),
+        expires_at: expiry(now),
+    }
+}
+
 /// The row under which the outcome is found.
 pub(crate) fn row(tenant: &Tenant, key: &ActionKey, outcome: &Stored, now: Timestamp) -> RequestIdRow {
     RequestIdRow {
@@ -83,7 +95,7 @@ pub(crate) fn row(tenant: &Tenant, key: &ActionKey, outcome: &Stored, now: Times
 }
 
 /// Until when the answer to a request of this moment is kept.
-pub(crate) fn expiry(now: Timestamp) -> Timestamp {
+fn expiry(now: Timestamp) -> Timestamp {
     now.plus(std::time::Duration::from_secs(REQUEST_ID_DAYS * 86_400))
 }
 

@@ -69,8 +69,7 @@ impl Member {
 /// What leaves the process after the commit.
 #[derive(Default)]
 pub(crate) struct After {
-    /// With how many holders of each were lost before.
-    pub(crate) jobs: Vec<(QueuedJob, u32)>,
+    pub(crate) jobs: Vec<QueuedJob>,
     /// (tenant, execution, task run, dispatch) of attempts that are to stop.
     pub(crate) cancels: Vec<(Tenant, Id, Id, u32)>,
     pub(crate) timers: Vec<TimerRow>,

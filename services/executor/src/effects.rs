@@ -6,7 +6,8 @@ use indexmap::IndexSet;
 use windhover_engine::{Effect, Env, Event, LogLine, NewExecution, RemovedTaskRun, StepOutput, TaskRun};
 use windhover_queue::QueuedJob;
 use windhover_store::{
-    InboxMessage, InboxRow, JobKey, JobRow, LogRow, MetricRow, SlotAsk, TaskRunKey, TaskRunRow, TimerKey, TimerRow,
+    InboxMessage, InboxRow, JobKey, JobNote, JobRow, LogRow, MetricRow, SlotAsk, TaskRunKey, TaskRunRow, TimerKey,
+    TimerRow,
 };
 use windhover_types::{Id, State, Tenant, Timestamp, shard_of};
 
@@ -31,8 +32,17 @@ pub(crate) struct Collector {
     removed: Vec<RemovedTaskRun>,
     /// How many holders of these jobs' attempts were lost before, by task run and dispatch.
     losses: HashMap<(Id, u32), u32>,
+    /// What workers have told of attempts that run, by task run and dispatch.
+    notes: HashMap<(Id, u32), Note>,
     /// Estimate of what they bring to the database.
     bytes: usize,
+}
+
+/// Who runs an attempt, and how many of its lines are stored.
+#[derive(Default)]
+struct Note {
+    worker: Option<String>,
+    lines: u32,
 }
 
 /// What the batch needs beside the execution itself.
@@ -72,7 +82,17 @@ impl Collector {
         self.bytes
     }
 
-    pub(crate) fn add_lines(&mut self, lines: Vec<LogLine>) {
+    /// This worker has begun the attempt of this dispatch.
+    pub(crate) fn note_holder(&mut self, task_run: Id, dispatch: u32, worker: &str) {
+        self.notes.entry((task_run, dispatch)).or_default().worker = Some(worker.to_owned());
+    }
+
+    /// Lines of the attempt of this dispatch; `taken` of it are stored with them.
+    pub(crate) fn add_lines(&mut self, task_run: Id, dispatch: u32, lines: Vec<LogLine>, taken: u32) {
+        if lines.is_empty() {
+            return;
+        }
+        self.notes.entry((task_run, dispatch)).or_default().lines = taken;
         self.bytes += lines.iter().map(size::of_line).sum::<usize>();
         self.effects.extend(lines.into_iter().map(Effect::Log));
     }
@@ -91,6 +111,10 @@ impl Collector {
         let mut states = Vec::new();
         for effect in self.effects {
             self_contained(effect, live, open, around, &self.losses, &mut created, &mut states);
+        }
+        for ((task_run, dispatch), Note { worker, lines }) in self.notes {
+            let key = JobKey { tenant: live.run.execution.tenant.clone(), execution: execution_id, task_run, dispatch };
+            open.batch.jobs_noted.push(JobNote { key, worker, lines });
         }
         for to in &states {
             created.extend(triggers::fired(live, *to, around, &mut open.batch.window_offers));
@@ -170,17 +194,19 @@ fn self_contained(
                     flow: Arc::clone(flow),
                     job,
                     trigger_state: trigger_state(live),
+                    losses,
                     created_at,
                     trace_parent: live.run.execution.trace_parent.clone(),
                 };
-                after.jobs.push((job, losses));
+                after.jobs.push(job);
             }
         }
         Effect::EndJob { task_run, dispatch } => {
+            live.lines_taken.remove(&(task_run, dispatch));
             // What is ended in the batch that started it never gets out.
             let is_it = |job: &JobRow| job.task_run == task_run && job.dispatch == dispatch;
             if take_back(&mut batch.jobs_started, |job| job.execution == execution, is_it) {
-                after.jobs.retain(|(job, _)| job.job.task_run != task_run || job.job.dispatch != dispatch);
+                after.jobs.retain(|job| job.job.task_run != task_run || job.job.dispatch != dispatch);
             }
             batch.jobs_ended.push(JobKey { tenant, execution, task_run, dispatch });
         }

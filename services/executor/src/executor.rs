@@ -24,7 +24,7 @@ use crate::{
     core::{Core, Links, unavailable},
     flows::Flows,
     handle::{ExecutorHandle, Local},
-    jobs::{self, Dispatcher},
+    jobs::{self, Dispatch, Dispatcher},
     loader::{self, SecretSource, WorldSource},
     membership::{Member, Membership, StartError, State},
     message::{AttemptLines, Input, Pending},
@@ -38,6 +38,8 @@ use crate::{
 /// How long a stopping executor waits for a database that is away. What was acknowledged is stored; the rest is derived
 /// again, or was never acknowledged.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// How long it waits for its dispatcher, which may be at a queue that is away.
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits until its shards are free for others; after that they take them.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -74,6 +76,7 @@ pub struct Executor {
     state: Arc<State>,
     progress: Progress,
     inputs: mpsc::UnboundedSender<Input>,
+    dispatch: mpsc::UnboundedSender<Dispatch>,
     tasks: JoinSet<()>,
     member: tokio::task::JoinHandle<()>,
     core: thread::JoinHandle<()>,
@@ -119,7 +122,8 @@ impl Executor {
             Member::new(store.clone(), membership, registration, service, owned.clone(), inputs.clone(), recover);
         member.register().await?;
 
-        let core = Core::new(flows.clone(), env, shard_count, membership, Links { commit, load, facts, slots });
+        let links = Links { commit, load, facts, slots, secrets: Arc::clone(&secrets) };
+        let core = Core::new(flows.clone(), env, shard_count, membership, links);
         let core = thread::Builder::new()
             .name("windhover-engine".to_owned())
             .spawn(move || {
@@ -162,7 +166,7 @@ impl Executor {
             membership,
             owned: owned.clone(),
             emptied: emptied.clone(),
-            dispatch,
+            dispatch: dispatch.clone(),
             inputs: inputs.clone(),
         };
         let dispatcher = Dispatcher {
@@ -192,7 +196,7 @@ impl Executor {
             member.take_all().await?;
         }
         let member = tokio::spawn(watched("the keeper of shards", member.run()));
-        Ok((Self { store, membership, owned, state, progress, inputs, tasks, member, core }, handle))
+        Ok((Self { store, membership, owned, state, progress, inputs, dispatch, tasks, member, core }, handle))
     }
 
     /// Waits until the shards of a process that was alone are somebody else's; answers a sentence for people. One of
@@ -242,10 +246,18 @@ impl Executor {
     /// Takes no more creations, commits what is under way, frees its shards, and ends. A database that is away is not
     /// waited for long.
     pub async fn stop(mut self) {
+        self.state.stop();
+        // What workers of this process have given up is handed out anew by its next owner, and costs the attempt nothing.
+        let (done, looked) = oneshot::channel();
+        if self.dispatch.send(Dispatch::Look(done)).is_ok() {
+            let _ = tokio::time::timeout(LOOK_PATIENCE, looked).await;
+        }
         let (done, stopped) = oneshot::channel();
         let told = self.inputs.send(Input::Stop(done)).is_ok();
         let in_time = !told || tokio::time::timeout(STOP_PATIENCE, stopped).await.is_ok();
         self.member.abort();
+        // Ended, so that nothing of it runs beside what frees its shards.
+        let _ = (&mut self.member).await;
         self.tasks.shutdown().await;
         self.owned.clear();
         if in_time {

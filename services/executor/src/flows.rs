@@ -1,10 +1,13 @@
-//! Flow definitions in memory: compiled once per revision, the newest of every flow, and who listens to whom.
+//! Flow definitions in memory: compiled once per revision and for what their namespaces say, the newest of every flow,
+//! and who listens to whom.
+
+mod namespaces;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +16,7 @@ use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use windhover_engine::FoundFlow;
-use windhover_flow::{Flow, TriggerKind};
+use windhover_flow::{Flow, Inherited, Mention, PluginDefaults, TriggerKind, Validation};
 use windhover_store::{FlowRow, PutOutcome, Store};
 use windhover_telemetry::{ExecutionMetrics, Metrics};
 use windhover_types::{Error, ErrorKind, Severity, Tenant, Timestamp, Violation};
@@ -51,10 +54,9 @@ impl StoredFlow {
         })
     }
 
-    fn from_row(row: FlowRow) -> Self {
-        let flow = windhover_flow::compile_stored(&row.source).map(Arc::new).map_err(|violations| {
-            violations.into_iter().map(|violation| violation.message).collect::<Vec<_>>().join("; ")
-        });
+    fn from_row(row: FlowRow, around: &Inherited) -> Self {
+        let name = || format!("{}/{}.{} revision {}", row.tenant, row.namespace, row.id, row.revision);
+        let flow = namespaces::compile(name, &row.source, around);
         let etag = etag_of(row.revision, &row.source);
         Self {
             tenant: row.tenant,
@@ -65,6 +67,21 @@ impl StoredFlow {
             created_at: row.created_at,
             etag,
             flow,
+            metrics: OnceLock::new(),
+        }
+    }
+
+    /// The same revision with what its namespace says now.
+    fn renewed(&self, around: &Inherited) -> Self {
+        Self {
+            tenant: self.tenant.clone(),
+            namespace: self.namespace.clone(),
+            id: self.id.clone(),
+            revision: self.revision,
+            source: Arc::clone(&self.source),
+            created_at: self.created_at,
+            etag: self.etag.clone(),
+            flow: namespaces::compile(|| format!("{self:?}"), &self.source, around),
             metrics: OnceLock::new(),
         }
     }
@@ -88,6 +105,8 @@ pub struct ApplyOptions {
     /// ABORTED when the stored flow has another one.
     pub etag: Option<String>,
     pub expect: Expect,
+    /// Worker groups that the tenant may not use: a flow that names one is refused.
+    pub denied_groups: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +125,8 @@ pub struct Applied {
     pub outcome: Outcome,
     pub etag: String,
     pub warnings: Vec<Violation>,
+    /// Worker groups that it names.
+    pub worker_groups: Vec<Mention>,
 }
 
 /// Old revisions that are kept compiled per tenant.
@@ -124,6 +145,10 @@ struct TenantFlows {
     old: BTreeMap<(String, String, u32), Arc<StoredFlow>>,
     /// Enabled flows with an enabled Flow trigger, in order of their names.
     listeners: Arc<Vec<Arc<StoredFlow>>>,
+    /// What was said of namespaces.
+    settings: namespaces::Settings,
+    /// Changes with them.
+    stamp: u64,
 }
 
 impl TenantFlows {
@@ -162,6 +187,10 @@ impl TenantFlows {
 
 struct Inner {
     store: Store,
+    /// Plugin defaults of the server itself.
+    server: PluginDefaults,
+    /// Raised when flows are compiled anew because of what their namespaces say.
+    epoch: AtomicU64,
     tenants: RwLock<HashMap<Tenant, TenantFlows>>,
     /// One change at a time, so that what is in memory follows the order of the store.
     changing: Mutex<()>,
@@ -176,17 +205,39 @@ pub struct Flows(Arc<Inner>);
 impl Flows {
     /// Reads the newest revision of every flow.
     pub async fn load(store: Store) -> Result<Self, Error> {
+        Self::load_with(store, PluginDefaults::default()).await
+    }
+
+    /// The same, with plugin defaults that the server gives to every flow of every tenant.
+    pub async fn load_with(store: Store, server: PluginDefaults) -> Result<Self, Error> {
         // Versions first: what is read after them is at least as new.
         let version = |(tenant, version)| (tenant, TenantFlows { version, ..TenantFlows::default() });
         let mut tenants: HashMap<Tenant, TenantFlows> = store.flow_versions().await?.into_iter().map(version).collect();
+        let mut said: HashMap<Tenant, Vec<_>> = HashMap::new();
+        for row in store.all_tenants_namespace_settings().await? {
+            said.entry(row.tenant.clone()).or_default().push(row);
+        }
+        for (tenant, rows) in said {
+            let flows = tenants.entry(tenant).or_default();
+            if let Some(renewal) = flows.renewal(rows, &server) {
+                flows.renew(renewal);
+            }
+        }
         for row in store.all_latest_flows().await? {
-            let flow = Arc::new(StoredFlow::from_row(row));
-            let name = (flow.namespace.clone(), flow.id.clone());
-            tenants.entry(flow.tenant.clone()).or_default().latest.insert(name, flow);
+            let flows = tenants.entry(row.tenant.clone()).or_default();
+            let around = namespaces::inherited(&flows.settings, &server, &row.namespace);
+            let flow = Arc::new(StoredFlow::from_row(row, &around));
+            flows.latest.insert((flow.namespace.clone(), flow.id.clone()), flow);
         }
         tenants.values_mut().for_each(TenantFlows::find_listeners);
-        let followed = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { store, tenants: RwLock::new(tenants), changing: Mutex::new(()), followed })))
+        Ok(Self(Arc::new(Inner {
+            store,
+            server,
+            epoch: AtomicU64::new(0),
+            tenants: RwLock::new(tenants),
+            changing: Mutex::new(()),
+            followed: AtomicBool::new(false),
+        })))
     }
 
     /// From now on other processes may change flows: looks each second whether they did, for as long as anybody holds
@@ -207,7 +258,7 @@ impl Flows {
         Ok(!self.refresh(tenant).await?.is_empty())
     }
 
-    /// The same; answers the flows that are new, changed or gone.
+    /// The same; answers the flows that are new, changed or gone, also by what their namespaces say.
     pub(crate) async fn refresh(&self, tenant: &Tenant) -> Result<HashSet<Name>, Error> {
         if self.0.store.tenant_version(tenant).await? == self.version(tenant) {
             return Ok(HashSet::new());
@@ -225,31 +276,35 @@ impl Flows {
         let stored: HashMap<Name, u32> = (self.0.store.latest_revisions(tenant).await?.into_iter())
             .map(|(namespace, id, revision)| ((namespace, id), revision))
             .collect();
-        let (mut changed, mut wanted) = (HashSet::new(), Vec::new());
+        let (mut changed, mut gone, mut wanted) = (HashSet::new(), Vec::new(), Vec::new());
         {
             let tenants = self.0.tenants.read();
             let known = tenants.get(tenant).map(|flows| &flows.latest);
             let revision = |name: &Name| known?.get(name).map(|flow| flow.revision);
             wanted.extend(stored.iter().filter(|(name, stored)| revision(name) != Some(**stored)));
-            let gone = known.into_iter().flat_map(HashMap::keys).filter(|name| !stored.contains_key(*name));
-            changed.extend(gone.cloned());
+            let known = known.into_iter().flat_map(HashMap::keys);
+            gone.extend(known.filter(|name| !stored.contains_key(*name)).cloned());
         }
+        let rows = self.0.store.all_namespace_settings(tenant).await?;
+        changed.extend(self.renew(tenant, rows));
         let mut found = Vec::with_capacity(wanted.len());
         // One by one: most often it is one.
         for (name, revision) in wanted {
             // Gone since: the next look tells of it.
             let Some(row) = self.0.store.get_flow(tenant, &name.0, &name.1, Some(*revision)).await? else { continue };
-            found.push(row);
+            let around = self.inherited(tenant, &row.namespace);
+            found.push(StoredFlow::from_row(row, &around));
         }
         let mut tenants = self.0.tenants.write();
         let flows = tenants.entry(tenant.clone()).or_default();
-        for name in &changed {
-            if let Some(before) = flows.latest.remove(name) {
+        for name in gone {
+            if let Some(before) = flows.latest.remove(&name) {
                 flows.keep_old(before);
             }
+            changed.insert(name);
         }
-        for row in found {
-            let flow = Arc::new(StoredFlow::from_row(row));
+        for flow in found {
+            let flow = Arc::new(flow);
             let name = (flow.namespace.clone(), flow.id.clone());
             if let Some(before) = flows.latest.insert(name.clone(), flow) {
                 flows.keep_old(before);
@@ -315,8 +370,14 @@ impl Flows {
             return Ok(self.cached(tenant, namespace, id, None));
         };
         let Some(row) = self.0.store.get_flow(tenant, namespace, id, Some(revision)).await? else { return Ok(None) };
-        let flow = Arc::new(StoredFlow::from_row(row));
-        self.0.tenants.write().entry(tenant.clone()).or_default().keep_old(Arc::clone(&flow));
+        let (around, stamp) = self.0.around(tenant, namespace);
+        let flow = Arc::new(StoredFlow::from_row(row, &around));
+        let mut tenants = self.0.tenants.write();
+        let flows = tenants.entry(tenant.clone()).or_default();
+        // Compiled under settings that have changed meanwhile it is good for this once.
+        if flows.stamp == stamp {
+            flows.keep_old(Arc::clone(&flow));
+        }
         Ok(Some(flow))
     }
 
@@ -357,7 +418,17 @@ impl Flows {
     /// Validates the source and stores a revision if something changed. In effect everywhere in this process when it
     /// returns. Errors: INVALID_FLOW or UNSUPPORTED with every violation, FLOW_EXISTS, FLOW_NOT_FOUND, ETAG_MISMATCH.
     pub async fn apply(&self, tenant: &Tenant, source: &str, options: ApplyOptions) -> Result<Applied, Error> {
-        let validation = windhover_flow::validate(source);
+        let stamp = self.settings_stamp(tenant);
+        let mut validation = self.validate(tenant, source);
+        let _guard = self.0.changing.lock().await;
+        if self.is_followed() {
+            self.read_again(tenant).await?;
+        }
+        if self.settings_stamp(tenant) != stamp {
+            validation = self.validate(tenant, source);
+        }
+        let worker_groups = std::mem::take(&mut validation.worker_groups);
+        validation.violations.extend(denied(&worker_groups, &options.denied_groups));
         let (errors, warnings): (Vec<_>, Vec<_>) =
             validation.violations.into_iter().partition(|violation| violation.severity == Severity::Error);
         let Some(flow) = validation.flow.filter(|_| errors.is_empty()) else { return Err(invalid_flow(&errors)) };
@@ -375,10 +446,6 @@ impl Flows {
                 return Err(error);
             }
         }
-        let _guard = self.0.changing.lock().await;
-        if self.is_followed() {
-            self.read_again(tenant).await?;
-        }
         let version = self.version(tenant);
         let current = self.cached(tenant, &namespace, &id, None);
         check_expectations(current.as_deref(), &options, &namespace, &id)?;
@@ -388,7 +455,8 @@ impl Flows {
                 Some(stored) => (stored.revision + 1, Outcome::Updated),
                 None => (1, Outcome::Created),
             };
-            return Ok(Applied { etag: etag_of(revision, source), namespace, id, revision, outcome, warnings });
+            let etag = etag_of(revision, source);
+            return Ok(Applied { etag, namespace, id, revision, outcome, warnings, worker_groups });
         }
         let put = self.0.store.put_flow(tenant, &namespace, &id, source).await?;
         let outcome = match put.outcome {
@@ -415,7 +483,12 @@ impl Flows {
         if self.is_followed() {
             self.settle(tenant, version + i64::from(outcome != Outcome::Unchanged)).await;
         }
-        Ok(Applied { namespace, id, revision: put.revision, outcome, etag, warnings })
+        Ok(Applied { namespace, id, revision: put.revision, outcome, etag, warnings, worker_groups })
+    }
+
+    /// Says what is wrong with a source, with what the namespace that it names gives to its flows.
+    pub fn validate(&self, tenant: &Tenant, source: &str) -> Validation {
+        windhover_flow::validate_within(source, &|namespace| self.inherited(tenant, namespace))
     }
 
     /// Writes a tombstone; answers its revision. FLOW_NOT_FOUND when there is no such flow.
@@ -462,6 +535,21 @@ async fn follow(flows: Weak<Inner>) {
             }
         }
     }
+}
+
+/// What is wrong with naming worker groups that are denied to the tenant.
+pub fn denied(named: &[Mention], groups: &[String]) -> Vec<Violation> {
+    let refused = named.iter().filter(|named| groups.contains(&named.name));
+    let violation = |named: &Mention| Violation {
+        severity: Severity::Error,
+        path: named.path.clone(),
+        line: named.line,
+        column: named.column,
+        message: format!("the worker group `{}` is denied to this tenant", named.name),
+        suggestion: None,
+        unsupported: false,
+    };
+    refused.map(violation).collect()
 }
 
 fn check_expectations(

@@ -31,7 +31,7 @@ mod triggers;
 pub use act::Acted;
 pub use clock::{new_id, now, set_clock_offset};
 pub use executor::{Executor, ExecutorConfig};
-pub use flows::{Applied, ApplyOptions, Expect, Flows, Outcome, StoredFlow};
+pub use flows::{Applied, ApplyOptions, Expect, Flows, Outcome, StoredFlow, denied};
 pub use handle::{ExecutorHandle, RemoteConfig};
 pub use jobs::{GroupState, NoGroups, WorkerGroups};
 pub use loader::{NoWorld, SecretSource, WorldSource};

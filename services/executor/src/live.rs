@@ -39,6 +39,8 @@ pub(crate) enum Status {
 pub(crate) struct Live {
     pub(crate) run: Run,
     pub(crate) flow: Arc<StoredFlow>,
+    /// Settings of namespaces under which the flow was looked at; see [`crate::Flows::epoch`].
+    pub(crate) epoch: u64,
     pub(crate) shard: u16,
     pub(crate) status: Status,
     pub(crate) pending: VecDeque<Pending>,
@@ -47,7 +49,8 @@ pub(crate) struct Live {
     pub(crate) next_log: i64,
     /// Versions of the rows as they are stored.
     pub(crate) versions: Versions,
-    /// Lines taken so far of attempts that still run, by task run and dispatch: what was sent twice is taken once.
+    /// Lines taken so far of attempts that still run, by task run and dispatch: what was sent twice is taken once. The
+    /// same numbers are stored with the jobs.
     pub(crate) lines_taken: HashMap<(Id, u32), u32>,
     /// Loaded from the store, and ended task runs were left there.
     pub(crate) is_partial: bool,
@@ -79,6 +82,7 @@ impl Live {
         Self {
             run,
             flow,
+            epoch: 0,
             shard,
             status: Status::Idle,
             pending: VecDeque::new(),
@@ -92,12 +96,22 @@ impl Live {
 }
 
 impl Live {
-    /// The lines among these that were not taken before.
-    pub(crate) fn take_lines(&mut self, sent: &AttemptLines) -> Vec<LogLine> {
-        let taken = self.lines_taken.entry((sent.task_run, sent.dispatch)).or_insert(0);
-        let known = taken.saturating_sub(sent.first) as usize;
-        let new: Vec<LogLine> = sent.lines.iter().skip(known).cloned().collect();
-        *taken = (*taken).max(sent.first.saturating_add(u32::try_from(sent.lines.len()).unwrap_or(u32::MAX)));
-        new
+    /// The lines among these that were not taken before, and how many of the attempt are taken with them. `None`: nobody
+    /// waits for this dispatch any more, so that it would have no end at which its lines count as told.
+    pub(crate) fn take_lines(&mut self, sent: &AttemptLines) -> Option<(Vec<LogLine>, u32)> {
+        let AttemptLines { task_run, dispatch, first, lines } = sent;
+        if !self.awaits(*task_run, *dispatch) {
+            return None;
+        }
+        let taken = self.lines_taken.entry((*task_run, *dispatch)).or_insert(0);
+        let known = taken.saturating_sub(*first) as usize;
+        let new: Vec<LogLine> = lines.iter().skip(known).cloned().collect();
+        *taken = (*taken).max(first.saturating_add(u32::try_from(lines.len()).unwrap_or(u32::MAX)));
+        Some((new, *taken))
+    }
+
+    /// The end of this dispatch of a task run is still to come.
+    pub(crate) fn awaits(&self, task_run: Id, dispatch: u32) -> bool {
+        self.run.task_run(task_run).is_some_and(|run| run.dispatch == dispatch && run.has_open_job())
     }
 }

@@ -107,6 +107,33 @@ impl Pending {
         Self { losses, ..Self::new(Event::JobLost { task_run, dispatch }) }
     }
 
+    /// Joins a report of a worker to the same one that it has sent before and that waits still: only the last one is to be
+    /// acknowledged, and what it says is here already. However long nothing can be committed, a report waits once.
+    /// Anything else is given back.
+    pub(crate) fn join<'a>(self, mut waiting: impl Iterator<Item = &'a mut Self>) -> Option<Self> {
+        let name = self.report();
+        match waiting.find(|other| name.is_some() && other.report() == name) {
+            Some(other) => {
+                other.acknowledge = self.acknowledge;
+                None
+            }
+            None => Some(self),
+        }
+    }
+
+    /// Which report it is, if it is a worker's.
+    fn report(&self) -> Option<(Id, u32, Told)> {
+        self.acknowledge.as_ref()?;
+        if let Some(lines) = &self.lines {
+            return Some((lines.task_run, lines.dispatch, Told::Lines { first: lines.first }));
+        }
+        match &self.event {
+            Event::JobStarted { task_run, dispatch, .. } => Some((*task_run, *dispatch, Told::Started)),
+            Event::JobEnded { task_run, dispatch, .. } => Some((*task_run, *dispatch, Told::Ended)),
+            _ => None,
+        }
+    }
+
     /// Nobody waits for it: after a restart it is derived from the store again, or brought from there.
     pub(crate) fn is_stored(&self) -> bool {
         self.waiter.is_none() && self.acknowledge.is_none()
@@ -133,6 +160,14 @@ impl Pending {
     pub(crate) fn send_on(self) {
         answer(self.waiter, Err(shard_moved()));
     }
+}
+
+/// What a report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Started,
+    Lines { first: u32 },
+    Ended,
 }
 
 /// A job whose holder is gone.
@@ -170,10 +205,12 @@ pub(crate) enum Input {
     Unknown(Vec<(InboxKey, String)>),
     /// Open executions of shards that came to this process, with the jobs that their dead holders had.
     Recovered(Vec<(LoadedRun, Vec<LostJob>)>),
-    /// `unreadable`: those of `asked` that are stored and cannot be read.
+    /// `unreadable`: those of `asked` that the store does not give just now; `corrupt`: those that no version of this
+    /// process will ever read, with the reason.
     Loaded {
         runs: Vec<LoadedRun>,
         unreadable: Vec<(Tenant, Id)>,
+        corrupt: Vec<(Tenant, Id, String)>,
         asked: Vec<(Tenant, Id)>,
     },
     Facts {
@@ -212,4 +249,51 @@ pub(crate) enum Input {
     },
     /// Stop taking work, commit what is open, and end.
     Stop(oneshot::Sender<()>),
+}
+
+#[cfg(test)]
+mod tests {
+    use windhover_engine::JobResult;
+    use windhover_types::{State, Timestamp};
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1);
+
+    fn report(event: Event, lines: Option<AttemptLines>) -> (Pending, oneshot::Receiver<()>) {
+        let (acknowledge, acknowledged) = Acknowledge::pair();
+        (Pending { lines, acknowledge: Some(acknowledge), ..Pending::new(event) }, acknowledged)
+    }
+
+    #[test]
+    fn a_report_that_is_sent_again_and_again_waits_once_and_the_last_one_is_acknowledged() {
+        let task_run = Id::new(AT, [1; 10]);
+        let started = |dispatch| Event::JobStarted { task_run, dispatch, worker: "w".to_owned(), at: AT };
+        let result = Box::new(JobResult::bare(AT, State::Success));
+        let ended = || Event::JobEnded { task_run, dispatch: 1, result: result.clone() };
+        let lines = |first| AttemptLines { task_run, dispatch: 1, first, lines: Vec::new() };
+        let mut waiting: Vec<Pending> = Vec::new();
+        let mut acknowledged = Vec::new();
+        for _ in 0..100 {
+            for (event, lines) in [
+                (started(1), None),
+                (Event::Advance, Some(lines(0))),
+                (Event::Advance, Some(lines(7))),
+                (ended(), None),
+                (started(2), None),
+            ] {
+                let (pending, told) = report(event, lines);
+                acknowledged.push(told);
+                let alone = pending.join(waiting.iter_mut());
+                waiting.extend(alone);
+            }
+            // Whoever is not a worker is never taken for one that sends again.
+            assert!(Pending::new(ended()).join(waiting.iter_mut()).is_some());
+        }
+        assert_eq!(waiting.len(), 5);
+        waiting.into_iter().filter_map(|pending| pending.acknowledge).for_each(Acknowledge::done);
+        let (before, last) = acknowledged.split_at_mut(495);
+        assert!(last.iter_mut().all(|told| told.try_recv().is_ok()));
+        assert!(before.iter_mut().all(|told| told.try_recv().is_err()));
+    }
 }

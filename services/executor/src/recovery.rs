@@ -8,14 +8,15 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 use windhover_store::{Inbox, JobRow, Store};
-use windhover_types::{Error, Id, Tenant};
+use windhover_types::{Error, Id, State, Tenant};
 
 use crate::{
+    fair::in_rounds,
     flows::Flows,
     jobs::Dispatch,
     loader::{self, Loaded},
     membership::Membership,
-    message::{Input, LostJob, Pending},
+    message::{Input, LoadedRun, LostJob, Pending},
     owned::OwnedShards,
 };
 
@@ -23,14 +24,25 @@ const PAGE: u64 = 1_000;
 const RETRY: Duration = Duration::from_millis(500);
 /// How often the inbox is swept.
 const SWEEP: Duration = Duration::from_secs(2);
+/// Rows of one sweep, where others send what the inbox holds.
+const SWEPT: u64 = 500;
 /// Executions that one look is about.
 const LOOKS: usize = 1_000;
+/// Of them, a flooding tenant's while others have little to look for.
+const LOOKS_SHARE: usize = 64;
 
 /// What the recovery is asked for.
 pub(crate) enum Recover {
     /// Shards that are this process's from now on. `jobs`: those of a predecessor whose workers are gone with it; else
     /// the stored ones may be held by somebody.
-    Taken { shards: Vec<u16>, jobs: Option<Vec<JobRow>> },
+    Taken { shards: Vec<u16>, jobs: Option<Left> },
+}
+
+/// What a predecessor has left, whose workers are gone with it.
+pub(crate) struct Left {
+    pub(crate) jobs: Vec<JobRow>,
+    /// It did not stop in order: what its workers were doing may be what has ended it.
+    pub(crate) has_died: bool,
 }
 
 /// What the recovery works with.
@@ -58,7 +70,7 @@ impl Recovery {
                 shards.extend(more);
             }
             let with_jobs = jobs.is_none();
-            let mut lost = by_execution(jobs.unwrap_or_default());
+            let mut lost = jobs.map(by_execution).unwrap_or_default();
             loop {
                 let mine: Vec<u16> = shards.iter().copied().filter(|shard| self.owned.owns(*shard)).collect();
                 match self.take_up(&mine, &mut lost, with_jobs).await {
@@ -74,8 +86,9 @@ impl Recovery {
     async fn take_up(&self, shards: &[u16], lost: &mut Lost, with_jobs: bool) -> Result<(), Error> {
         if with_jobs {
             // Before anything is stepped, so that none of this process's own are among them.
+            let now = self.store.now().await?;
             let held = self.store.jobs(shards).await?;
-            let _ = self.dispatch.send(Dispatch::Recovered(held));
+            let _ = self.dispatch.send(Dispatch::Recovered(held, now));
         }
         // What is there was left by others.
         self.look_into_inbox(shards, None).await?;
@@ -85,9 +98,15 @@ impl Recovery {
             let page = self.store.open_executions(shards, after, PAGE).await?;
             let Some((_, last)) = page.last() else { break };
             after = Some(*last);
-            let Loaded { runs, unreadable } = loader::load(&self.store, &self.flows, &page).await?;
+            let Loaded { runs, unreadable, corrupt } = loader::load(&self.store, &self.flows, &page).await?;
             count += runs.len();
             unreadable.iter().for_each(|key| drop(lost.remove(key)));
+            if !corrupt.is_empty() {
+                corrupt.iter().for_each(|(tenant, id, _)| drop(lost.remove(&(tenant.clone(), *id))));
+                let (runs, unreadable, asked) = Default::default();
+                let _ = self.inputs.send(Input::Loaded { runs, unreadable, corrupt, asked });
+            }
+            let stopping: Vec<_> = if with_jobs { runs.iter().flat_map(to_stop).collect() } else { Vec::new() };
             let runs = runs.into_iter().map(|run| {
                 let of = &run.stored.execution;
                 let jobs = lost.remove(&(of.tenant.clone(), of.id)).unwrap_or_default();
@@ -95,6 +114,10 @@ impl Recovery {
             });
             if self.inputs.send(Input::Recovered(runs.collect())).is_err() {
                 return Ok(());
+            }
+            if !stopping.is_empty() {
+                // The one who has told them before may have been the last to know of it.
+                let _ = self.dispatch.send(Dispatch::Cancel(stopping));
             }
         }
         // Attempts that outlived their executions: they are settled, and their rows go.
@@ -114,41 +137,65 @@ impl Recovery {
     pub(crate) async fn sweep(mut self) {
         // Alone, a row that is younger than a sweep is known in memory, where it most likely is in a batch just now.
         let mut seen = HashSet::new();
+        let mut after = None;
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = sweep.tick() => {}
-                () = changed(&mut self.emptied) => {}
-            }
+            let emptied = tokio::select! {
+                _ = sweep.tick() => false,
+                () = changed(&mut self.emptied) => true,
+            };
             let shards = self.owned.list();
             if shards.is_empty() {
                 continue;
             }
-            let known = (self.membership == Membership::Exclusive).then_some(&seen);
-            match self.look_into_inbox(&shards, known).await {
-                Ok(found) => seen = found,
+            let is_alone = self.membership == Membership::Exclusive;
+            let swept = if is_alone || emptied {
+                self.look_into_inbox(&shards, is_alone.then_some(&seen)).await.map(|found| seen = found)
+            } else {
+                self.look_on(&shards, &mut after).await
+            };
+            match swept {
+                Ok(()) => {}
                 Err(error) => tracing::warn!(%error, "the inbox cannot be read; trying again"),
             }
         }
     }
 
-    /// Looks for what waits for these executions: somebody has said that there is something. What is asked while one
-    /// query runs is the next query.
-    pub(crate) async fn look(self, mut wanted: mpsc::UnboundedReceiver<(u16, Tenant, Id)>) {
-        let mut looks = Vec::with_capacity(LOOKS);
-        while wanted.recv_many(&mut looks, LOOKS).await > 0 {
-            // By the shard that was told: what an execution asks of its flow's slots waits in the flow's.
-            let mine = looks.drain(..).filter(|(shard, ..)| self.owned.owns(*shard));
-            let mut keys: Vec<(Tenant, Id)> = mine.map(|(_, tenant, execution)| (tenant, execution)).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            match self.store.inbox_of(&keys, PAGE).await {
-                Ok(found) => self.hand_on(found),
-                // The sweep finds it.
-                Err(error) => tracing::warn!(%error, "the inbox cannot be read"),
-            }
-        }
+    /// Looks for what waits for these executions: somebody has said that there is something. What is asked of
+    /// a tenant while a query for it runs is in the next one.
+    pub(crate) async fn look(self, wanted: mpsc::UnboundedReceiver<(u16, Tenant, Id)>) {
+        in_rounds(
+            wanted,
+            LOOKS_SHARE,
+            |(_, tenant, _)| tenant,
+            |looks| {
+                // By the shard that was told: what an execution asks of its flow's slots waits in the flow's.
+                let mine = looks.take(LOOKS).filter(|(shard, ..)| self.owned.owns(*shard));
+                let mut keys: Vec<(Tenant, Id)> = mine.map(|(_, tenant, execution)| (tenant, execution)).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                async {
+                    let keys = keys;
+                    match self.store.inbox_of(&keys, PAGE).await {
+                        Ok(found) => self.hand_on(found),
+                        // The sweep finds it.
+                        Err(error) => tracing::warn!(%error, "the inbox cannot be read"),
+                    }
+                }
+            },
+        )
+        .await;
+    }
+
+    /// Hands on some rows behind those of the last time. Most of what lies there is on its way already: somebody's flood
+    /// must not be read again and again.
+    async fn look_on(&self, shards: &[u16], after: &mut Option<i64>) -> Result<(), Error> {
+        let inbox = self.store.inbox(shards, after.take(), SWEPT).await?;
+        let is_full = (inbox.rows.len() + inbox.unknown.len()) as u64 >= SWEPT;
+        *after = inbox.last.filter(|_| is_full);
+        self.hand_on(inbox);
+        Ok(())
     }
 
     /// Hands on the inbox rows (of those `seen` before, if that matters); answers all that are there now.
@@ -183,15 +230,32 @@ impl Recovery {
     }
 }
 
-/// A job that had begun has cost a holder; one that waited has not.
-fn by_execution(jobs: Vec<JobRow>) -> Lost {
+/// A job that had begun has cost a holder. Of one that nobody is known to have begun it is not known whether a worker had
+/// it for the blink of an eye: once that counts, since the next worker tells before it begins ([`QueuedJob::losses`]).
+///
+/// [`QueuedJob::losses`]: windhover_queue::QueuedJob::losses
+fn by_execution(left: Left) -> Lost {
+    let Left { jobs, has_died } = left;
     let mut lost = Lost::new();
     for job in jobs {
-        let losses = job.losses + u32::from(job.worker.is_some());
+        let losses = match job.worker {
+            _ if !has_died => job.losses,
+            Some(_) => job.losses.saturating_add(1),
+            None => job.losses.max(1),
+        };
         let lost_job = LostJob { task_run: job.task_run, dispatch: job.dispatch, losses };
         lost.entry((job.tenant, job.execution)).or_default().push(lost_job);
     }
     lost
+}
+
+/// Attempts that somebody may hold, and that are to stop.
+fn to_stop(run: &LoadedRun) -> impl Iterator<Item = (Tenant, Id, Id, u32)> {
+    let of = &run.stored.execution;
+    let is_unwanted = |state: State| state == State::Killing || state.is_terminal();
+    let unwanted =
+        run.stored.open_task_runs.iter().filter(move |run| run.has_open_job() && is_unwanted(run.state.current()));
+    unwanted.map(|run| (of.tenant.clone(), of.id, run.id, run.dispatch))
 }
 
 async fn changed(emptied: &mut Option<watch::Receiver<u64>>) {
@@ -202,4 +266,34 @@ async fn changed(emptied: &mut Option<watch::Receiver<u64>>) {
     }
     // There is no queue that could be emptied, or it is gone with the process.
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use windhover_types::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_death_costs_what_was_held_a_loss_and_what_may_have_been_held_one_at_most() {
+        let execution = Id::new(Timestamp::from_millis(1), [1; 10]);
+        let row = |losses, worker: Option<&str>| JobRow {
+            shard: 1,
+            tenant: Tenant::main(),
+            execution,
+            task_run: Id::new(Timestamp::from_millis(1), [2; 10]),
+            dispatch: 1,
+            worker_group: None,
+            deadline: Timestamp::from_millis(1),
+            losses,
+            worker: worker.map(str::to_owned),
+        };
+        let losses = |has_died| {
+            let jobs = vec![row(0, None), row(0, Some("w")), row(1, None), row(2, Some("w"))];
+            let lost = by_execution(Left { jobs, has_died });
+            lost[&(Tenant::main(), execution)].iter().map(|job| job.losses).collect::<Vec<_>>()
+        };
+        assert_eq!(losses(true), [1, 1, 1, 3]);
+        assert_eq!(losses(false), [0, 0, 1, 2], "after a stop in order");
+    }
 }

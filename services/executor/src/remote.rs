@@ -1,5 +1,5 @@
-//! What a process writes for executions that it does not own: new ones, and actions for their owners. Whatever is asked
-//! while one transaction is on its way is the next one, of all tenants in turn.
+//! What a process writes for executions that it does not own: new ones, and actions for their owners. Whatever a tenant
+//! asks while a transaction with something of it is on its way is in the next one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +19,7 @@ use crate::{
     committer::look,
     core::{created_row, flow_moved, not_found, unavailable},
     effects,
-    fair::FairQueue,
+    fair::in_rounds,
     flows::{Flows, Name},
     message::{ActionKey, CreateRequest, CreatedExecution},
     size,
@@ -27,6 +27,8 @@ use crate::{
 
 /// Executions and actions of one transaction.
 const MEMBERS: usize = 500;
+/// Of them, a flooding tenant's while others have little to write.
+const SHARE: usize = 32;
 /// Bytes of one transaction.
 const BYTES: usize = 16 << 20;
 /// How long a database that is away is waited for; nothing is written then, and the caller may ask again.
@@ -43,6 +45,15 @@ const ROUNDS: usize = 20;
 pub(crate) enum Write {
     Create { request: Box<CreateRequest>, reply: oneshot::Sender<Result<CreatedExecution, Error>> },
     Tell { row: Box<InboxRow>, reply: oneshot::Sender<Result<(), Error>> },
+}
+
+impl Write {
+    fn tenant(&self) -> &Tenant {
+        match self {
+            Write::Create { request, .. } => &request.tenant,
+            Write::Tell { row, .. } => &row.tenant,
+        }
+    }
 }
 
 /// Everything that the writer works with.
@@ -165,23 +176,13 @@ impl Round {
 }
 
 impl Writer {
-    async fn run(self, mut wanted: mpsc::UnboundedReceiver<Write>) {
-        let mut queue: FairQueue<Write> = FairQueue::default();
-        loop {
-            if queue.is_empty() {
-                match wanted.recv().await {
-                    Some(write) => push(&mut queue, write),
-                    None => return,
-                }
-            }
-            while let Ok(write) = wanted.try_recv() {
-                push(&mut queue, write);
-            }
+    async fn run(self, wanted: mpsc::UnboundedReceiver<Write>) {
+        in_rounds(wanted, SHARE, Write::tenant, |mut writes| {
             let now = clock::now();
             let (mut round, mut bytes) = (Round::default(), 0);
             while round.creations.len() + round.tells.len() < MEMBERS
                 && bytes < BYTES
-                && let Some(write) = queue.pop()
+                && let Some(write) = writes.next()
             {
                 match write {
                     Write::Create { request, reply } => {
@@ -193,8 +194,9 @@ impl Writer {
                     Write::Tell { row, reply } => round.tells.push((*row, reply)),
                 }
             }
-            self.write(round, now).await;
-        }
+            self.write(round, now)
+        })
+        .await;
     }
 
     /// Until everybody is answered.
@@ -233,14 +235,7 @@ impl Writer {
             batch.task_runs.extend(effects::kept_rows(&request.tenant, execution.id, &request.new.task_runs));
             batch.inbox_sent.push(created_row(&request.tenant, execution.id, shard));
             if let Some(key) = &request.request {
-                batch.request_ids.push(RequestIdRow {
-                    tenant: request.tenant.clone(),
-                    method: key.method.to_owned(),
-                    request_id: key.request_id.clone(),
-                    content: key.content,
-                    result: execution.id.to_string(),
-                    expires_at: act::expiry(now),
-                });
+                batch.request_ids.push(act::creation_row(&request.tenant, key, execution.id, now));
             }
         }
         batch.inbox_sent.extend(round.tells.iter().map(|(row, _)| row.clone()));
@@ -331,14 +326,6 @@ impl Writer {
             }
         }
     }
-}
-
-fn push(queue: &mut FairQueue<Write>, write: Write) {
-    let tenant = match &write {
-        Write::Create { request, .. } => request.tenant.clone(),
-        Write::Tell { row, .. } => row.tenant.clone(),
-    };
-    queue.push(&tenant, write);
 }
 
 /// Two of one request must not come into one transaction: the second one is answered with what the first has made.

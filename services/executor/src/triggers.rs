@@ -2,12 +2,28 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use windhover_engine::NewExecution;
-use windhover_flow::TriggerKind;
+use windhover_engine::{Fact, NewExecution};
+use windhover_flow::{TriggerKind, secret_inputs};
 use windhover_store::WindowOfferRow;
 use windhover_types::State;
 
-use crate::{effects::Surroundings, live::Live};
+use crate::{
+    effects::Surroundings,
+    flows::{Flows, StoredFlow},
+    live::Live,
+};
+
+/// Whether Flow triggers that listen to the execution may have to seal or open values, and what does so is not at hand:
+/// once the step is done nothing can be waited for.
+pub(crate) fn need_cipher(live: &Live, flows: &Flows) -> bool {
+    if live.run.execution.is_ended() || live.facts.contains_key(&Fact::Cipher) {
+        return false;
+    }
+    let listeners = flows.listeners(&live.run.execution.tenant);
+    let seals =
+        |listener: &StoredFlow| listener.flow.as_ref().is_ok_and(|flow| secret_inputs(&flow.inputs).next().is_some());
+    !listeners.is_empty() && (live.run.execution.marks.sealed || listeners.iter().any(|listener| seals(listener)))
+}
 
 /// The executions that this change of state causes; what it brings to windows is added to `offers`. Their ids are derived from the trigger, the execution and the
 /// place in its history, so that a batch that is built again makes the same ones.
@@ -30,7 +46,7 @@ pub(crate) fn fired(
         }
         for trigger in flow.triggers.iter().filter(|trigger| !trigger.disabled) {
             let TriggerKind::Flow(kind) = &trigger.kind else { continue };
-            let change = windhover_engine::UpstreamChange { flow: upstream, run: &live.run, to };
+            let change = windhover_engine::UpstreamChange { flow: upstream, run: &live.run, facts: &live.facts, to };
             let evaluate = || {
                 if kind.window.is_none() {
                     return windhover_engine::flow_trigger(&change, flow, listener.revision, trigger, around.env);

@@ -136,6 +136,16 @@ pub trait Services {
     /// Called with every part of a secret that a template took out of it, so that it can be masked in logs.
     fn mask(&self, _text: &str) {}
 
+    /// Encrypts a value of an input or output of type SECRET for the tenant.
+    fn seal(&self, _value: &str) -> Result<String, Interrupt> {
+        Err(Interrupt::failed("values of type SECRET cannot be encrypted here"))
+    }
+
+    /// The plain text of what [`Services::seal`] gave; `None` for a text that it did not.
+    fn open(&self, _sealed: &str) -> Result<Option<String>, Interrupt> {
+        Err(Interrupt::failed("values of type SECRET cannot be decrypted here"))
+    }
+
     /// For `read`: the content as text.
     fn read(&self, _file: &FileRef) -> Result<FileAnswer<String>, Interrupt> {
         Err(unavailable("read"))

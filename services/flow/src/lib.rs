@@ -13,6 +13,7 @@
 mod checks;
 mod condition;
 mod duration;
+mod inherited;
 mod input;
 mod model;
 mod output;
@@ -20,6 +21,7 @@ mod properties;
 mod property;
 mod read;
 mod schedule;
+mod schema;
 pub mod table;
 mod text;
 mod window;
@@ -31,21 +33,27 @@ pub use condition::{
     FlowPrecondition, Operand, Upstream, evaluate, evaluate_all,
 };
 pub use duration::{format_duration, parse_duration};
+pub use inherited::Inherited;
 pub use input::{
     Bounds, DependsOn, Input, InputError, InputKind, InputType, InputsError, Pattern, ResolvedInputs, Select,
-    fill_defaults, resolve_inputs,
+    fill_defaults, open_inputs, resolve_inputs, resume_inputs, seal_given, sealed_inputs, secret_inputs,
+    texts_of_secrets,
 };
 pub use model::{
     Block, Concurrency, ConcurrencyBehavior, Fallback, Flow, FlowTrigger, ForEachItem, ForEachValues, Handlers,
-    ListKind, Listener, Literal, LoopUntil, Pause, RestartBehavior, Retry, RetryBehavior, RetryDelay, Runnable, Sla,
-    SlaBehavior, SlaKind, Subflow, Task, TaskKind, TaskList, TaskPlace, Trigger, TriggerKind, WebhookTrigger,
-    WorkerGroup, WorkingDirectory,
+    HttpTrigger, ListKind, Listener, Literal, LoopUntil, Pause, RestartBehavior, Retry, RetryBehavior, RetryDelay,
+    Runnable, Sla, SlaBehavior, SlaKind, Subflow, Task, TaskKind, TaskList, TaskPlace, TemplateCall, Trigger,
+    TriggerKind, WebhookAnswer, WebhookTrigger, WorkerGroup, WorkingDirectory,
 };
-pub use output::{Output, OutputsError, ResolvedOutputs, convert_outputs, resolve_outputs};
+pub use output::{Output, OutputsError, ResolvedOutputs, resolve_outputs};
 pub use properties::{Key, Properties};
 pub use property::{PropertyError, text_of};
-pub use read::{Mode, Validation, compile, compile_stored, parse, validate};
+pub use read::{
+    Mention, Mode, PluginDefaults, Validation, compile, compile_stored, compile_stored_within, compile_task, parse,
+    parse_within, validate, validate_within,
+};
 pub use schedule::{Calendar, Cron, DatesError, Next, RecoverMissed, Schedule, ScheduleDates};
+pub use schema::json_schema;
 pub use table::{PropertySpec, TaskType};
 pub use text::Text;
 pub use window::{OpenWindow, TimeWindow, WindowEvent, WindowSpec, WindowStep};

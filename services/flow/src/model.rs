@@ -18,8 +18,11 @@ pub struct Flow {
     pub labels: Vec<Label>,
     pub inputs: Vec<Input>,
     pub outputs: Vec<Output>,
-    /// As written, not rendered: `vars` of the flow's expressions.
+    /// As written, not rendered, with those of its namespace where it says nothing else: `vars` of the flow's
+    /// expressions.
     pub variables: JsonMap,
+    /// Those of its namespace and of the ones above: `namespace` of the flow's expressions. Mostly empty.
+    pub namespace_variables: Arc<JsonMap>,
     pub tasks: TaskList,
     pub errors: TaskList,
     pub finally: TaskList,
@@ -37,6 +40,13 @@ pub struct Flow {
     pub disabled: bool,
     /// Every task of the flow, at any depth, by id.
     pub index: IndexMap<String, TaskPlace>,
+}
+
+impl Flow {
+    /// What an execution that begins now keeps as its `vars`. `None`: the flow's own say the same for ever.
+    pub fn initial_variables(&self) -> Option<Arc<JsonMap>> {
+        (!self.namespace_variables.is_empty()).then(|| Arc::new(self.variables.clone()))
+    }
 }
 
 /// Tasks that run one after another, or side by side. Disabled ones are left out when the flow is compiled.
@@ -191,6 +201,7 @@ pub enum TaskKind {
     /// The second of the three tasks of a ForEachItem: an execution for each part of its file.
     Items(Box<Subflow>),
     Pause(Box<Pause>),
+    Template(Box<TemplateCall>),
     Subflow(Box<Subflow>),
     Runnable(Runnable),
 }
@@ -266,6 +277,16 @@ pub struct ForEachItem {
     pub block: Block,
 }
 
+/// Runs the tasks of a template (flow model reference 5.3). Templates are a feature that the reference has deprecated and
+/// switched off unless `kestra.templates.enabled`; none are kept here, so the task fails as for a missing one.
+#[derive(Debug)]
+pub struct TemplateCall {
+    pub namespace: Text,
+    pub template_id: Text,
+    pub args: Option<Properties>,
+    pub handlers: Handlers,
+}
+
 /// Starts an execution of another flow.
 #[derive(Debug)]
 pub struct Subflow {
@@ -278,6 +299,9 @@ pub struct Subflow {
     pub wait: bool,
     pub transmit_failed: bool,
     pub inherit_labels: bool,
+    /// The older form of the outputs of the flow that it starts: rendered where that execution is known, once it has
+    /// ended, if its flow declares no outputs itself.
+    pub outputs: Option<Properties>,
     /// A zoned date and time at which the child begins.
     pub schedule_date: Option<Text>,
     pub restart_behavior: RestartBehavior,
@@ -384,6 +408,7 @@ pub enum TriggerKind {
     Flow(FlowTrigger),
     Webhook(WebhookTrigger),
     Schedule(Schedule),
+    Http(HttpTrigger),
 }
 
 /// Fires when executions of other flows change state.
@@ -401,6 +426,37 @@ pub struct FlowTrigger {
 pub struct WebhookTrigger {
     pub key: Text,
     pub inputs: Option<Properties>,
+    /// The call is answered when the execution has ended.
+    pub wait: Option<WebhookAnswer>,
+}
+
+/// What a webhook answers once its execution has ended (flow model 1.x reference 6.3).
+#[derive(Debug)]
+pub struct WebhookAnswer {
+    /// The outputs of the flow instead of the execution.
+    pub outputs: bool,
+    /// The outputs are sent as `text/plain`.
+    pub plain_text: bool,
+    /// The status; without it 200, or 500 of an execution that failed.
+    pub code: Option<Text>,
+}
+
+/// Asks a server again and again, and fires when its answer is as it has to be (flow model reference 6.7).
+#[derive(Debug)]
+pub struct HttpTrigger {
+    /// From one evaluation to the next; at least a second.
+    pub interval: Duration,
+    /// Sees `response`; a status below 400 unless given.
+    pub response_condition: Option<Text>,
+    /// The properties of the request, as of `http.Request`.
+    pub request: Properties,
+    /// An evaluation that fails makes an execution that fails.
+    pub fail_on_error: bool,
+}
+
+impl HttpTrigger {
+    /// The canonical name of the type.
+    pub const TYPE: &'static str = "io.kestra.plugin.core.http.Trigger";
 }
 
 /// A literal JSON value of a property that is never rendered.

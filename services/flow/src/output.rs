@@ -1,8 +1,8 @@
 //! Outputs of a flow (flow model reference 2.6, 1.x reference 2.6).
 
 use serde_json::Value;
-use windhover_expression::{Environment, ExpressionError};
-use windhover_types::JsonMap;
+use windhover_expression::{Environment, ExpressionError, Interrupt};
+use windhover_types::{JsonMap, sealed_value};
 
 use crate::Properties;
 use crate::input::{InputType, convert_output, nest};
@@ -22,7 +22,7 @@ pub struct Output {
 /// Outputs of an execution.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResolvedOutputs {
-    /// Nested where ids have dots.
+    /// Nested where ids have dots; those of type SECRET are sealed.
     pub values: JsonMap,
     /// Lines for the execution's log, level WARN.
     pub warnings: Vec<String>,
@@ -44,24 +44,22 @@ pub enum OutputsError {
 /// # Errors
 /// The first required output that has no value, or a missing fact.
 pub fn resolve_outputs(outputs: &[Output], environment: &Environment<'_>) -> Result<ResolvedOutputs, OutputsError> {
-    convert_outputs(outputs, &mut |output| output.value.render(environment))
-}
-
-/// As [`resolve_outputs`], with the rendering left to the caller.
-///
-/// # Errors
-/// As [`resolve_outputs`].
-pub fn convert_outputs(
-    outputs: &[Output],
-    render: &mut dyn FnMut(&Output) -> Result<Value, ExpressionError>,
-) -> Result<ResolvedOutputs, OutputsError> {
     let mut resolved = ResolvedOutputs::default();
     for output in outputs {
-        let rendered = match render(output) {
+        let rendered = match output.value.render(environment) {
             Err(ExpressionError::Needs(key)) => return Err(OutputsError::Needs(key)),
             rendered => rendered.map_err(|error| error.to_string()),
         };
-        let value = rendered.and_then(|value| converted(output, &value));
+        let value = match rendered.and_then(|value| converted(output, &value)) {
+            Ok(Value::String(text)) if output.output_type == InputType::Secret => {
+                match environment.services.seal(&text) {
+                    Ok(sealed) => Ok(sealed_value(sealed)),
+                    Err(Interrupt::Needs(key)) => return Err(OutputsError::Needs(key)),
+                    Err(Interrupt::Missing(why) | Interrupt::Failed(why)) => Err(why),
+                }
+            }
+            converted => converted,
+        };
         let value = match value {
             Ok(value) => value,
             Err(cause) => {

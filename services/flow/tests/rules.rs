@@ -170,8 +170,8 @@ fn types_are_found_in_any_letter_case_and_by_alias_and_stay_as_written() {
         "is replaced by io.kestra.plugin.core.log.Log",
     );
     unsupported(
-        &log("").replace("io.kestra.plugin.core.log.Log", "io.kestra.core.tasks.flows.Template"),
-        "flows.Template is not supported yet",
+        &log("").replace("io.kestra.plugin.core.log.Log", "io.kestra.plugin.notifications.sentry.SentryExecution"),
+        "sentry.SentryExecution is not supported yet",
     );
     refused(&log("").replace("log.Log", "trigger.Flow"), "cannot stand here");
     refused(&tasks("  - {id: t, message: hi}"), "type: must not be null");
@@ -183,12 +183,6 @@ fn types_are_found_in_any_letter_case_and_by_alias_and_stay_as_written() {
 
 #[test]
 fn what_is_not_built_is_never_ignored() {
-    for (lines, what) in [
-        ("inputs: [{id: a, type: SECRET}]", "SECRET"),
-        ("triggers: [{id: x, type: io.kestra.plugin.core.trigger.Webhook, key: k, wait: true}]", "`wait`"),
-    ] {
-        unsupported(&with(lines), what);
-    }
     for (property, what) in [
         ("logToFile: true", "`logToFile`"),
         ("taskCache: {enabled: true}", "`taskCache`"),
@@ -212,6 +206,20 @@ fn what_is_not_built_is_never_ignored() {
     accepted(&log("logToFile: false\n    taskCache: null"));
     // A real mistake inside is told as such.
     refused(&with("concurrency: {limit: 0}"), "limit: must be greater than 0");
+}
+
+#[test]
+fn a_purge_of_versions_goes_by_a_date_or_by_a_number() {
+    for name in ["kv.PurgeKV", "namespace.PurgeFiles"] {
+        let purge = |behavior: &str| {
+            tasks(&format!(
+                "  - {{id: t, type: io.kestra.plugin.core.{name}, behavior: {{type: version, {behavior}}}}}"
+            ))
+        };
+        accepted(&purge("keepAmount: 3"));
+        accepted(&purge("before: \"{{ now() }}\""));
+        refused(&purge("before: \"{{ now() }}\", keepAmount: 3"), "cannot both be given");
+    }
 }
 
 #[test]
@@ -263,6 +271,8 @@ fn flowables_need_tasks() {
         refused(&flowable(kind, fields), message);
     }
     accepted(&flowable("Subflow", "namespace: company.team, flowId: '{{ flow.id }}'"));
+    accepted(&flowable("Subflow", "namespace: a, flowId: b, outputs: {x: '{{ outputs.t.value }}'}"));
+    warned(&flowable("Template", "namespace: a, templateId: b, args: {c: d}"), "templates are not kept");
     refused("id: f\nnamespace: a\ntasks: []\n", "tasks: must not be empty");
     refused("id: f\nnamespace: a\n", "tasks: must not be empty");
 }
@@ -390,6 +400,7 @@ fn inputs_are_checked_by_their_types() {
         ("{id: a, type: SELECT, values: [x], defaults: y}", "it must match the values `[x]`"),
         ("{id: a, type: ARRAY}", "itemType: must not be null"),
         ("{id: a, type: ARRAY, itemType: ARRAY}", "`itemType` cannot be `ARRAY`"),
+        ("{id: a, type: ARRAY, itemType: SECRET}", "`itemType` cannot be `SECRET`"),
         ("{id: a, type: MULTISELECT, values: [x], options: [x]}", "cannot be given together"),
         ("{id: a, type: FILE, defaults: hello}", "must be a `file://` or `nsfile://` URI"),
         ("{id: a, type: FILE, allowedFileExtensions: [csv]}", "begins with a dot"),
@@ -581,20 +592,32 @@ fn a_task_is_pure_when_none_of_its_templates_asks_the_world() {
     };
     assert!(pure("message: '{{ outputs.a.value }}'"));
     assert!(pure("message: '{{ now() }} {{ uuid() }}'"), "time and seed are fixed for a step");
-    for call in ["secret('A')", "render(vars.a)", "errorLogs()"] {
+    for call in ["secret('A')", "render(vars.a)", "errorLogs()", "http(uri='https://a.b')", "randomPort()"] {
         assert!(!pure(&format!("message: [\"{{{{ {call} }}}}\"]")), "{call}");
     }
     assert!(!pure("message: a\n    runIf: \"{{ secret('A') }}\""));
 }
 
 #[test]
-fn a_function_that_this_version_cannot_answer_is_refused_as_unsupported_in_its_place() {
-    for call in ["http(uri='a')", "randomPort()"] {
-        let source = log("").replace("message: hi", &format!("message: \"{{{{ {call} }}}}\""));
-        let violations = validate(&source).violations;
-        let unsupported: Vec<_> = violations.iter().filter(|violation| violation.unsupported).collect();
-        assert_eq!(unsupported.len(), 1, "{violations:?}");
-        assert_eq!(unsupported[0].path, "tasks[0].message");
-        assert!(unsupported[0].line > 0 && unsupported[0].message.contains("is not supported yet"), "{violations:?}");
+fn a_runner_of_scripts_is_a_process_of_the_worker() {
+    const SCRIPT: &str = "  - id: t\n    type: io.kestra.plugin.scripts.shell.Script\n    script: ls\n    ";
+    let script = |more: &str| tasks(&format!("{SCRIPT}{more}"));
+    for more in [
+        "containerImage: ubuntu",
+        "runner: PROCESS",
+        "docker: {image: ubuntu}",
+        "taskRunner: {type: io.kestra.plugin.core.runner.Process}",
+    ] {
+        accepted(&script(more));
     }
+    let docker = "taskRunner: {type: io.kestra.plugin.scripts.runner.docker.Docker, pullPolicy: NEVER}";
+    unsupported(&script(docker), "scripts run as processes of the worker");
+    unsupported(&script("runner: DOCKER"), "`runner`");
+    let typo = refused(&script("taskRunner: {type: io.kestra.plugin.core.runner.Proces}"), "Invalid type");
+    assert_eq!(typo.suggestion.as_deref(), Some("io.kestra.plugin.core.runner.Process"));
+    let process = "taskRunner: {type: io.kestra.plugin.core.runner.Process, image: x}";
+    refused(&script(process), "Unrecognized field \"image\"");
+    refused(&script("taskRunner: {}"), "type: must not be null");
+    refused(&script("taskRunner: docker"), "expected a map with a `type`");
+    refused(&tasks("  - {id: t, type: io.kestra.plugin.scripts.python.Commands}"), "commands: must not be null");
 }

@@ -152,3 +152,50 @@ fn windows_that_cannot_work_are_refused() {
         refused(FLOW, &properties, message);
     }
 }
+
+#[test]
+fn an_http_trigger_has_the_properties_of_a_request_and_an_interval() {
+    let properties = "interval: PT30S
+    uri: https://status.example/api
+    method: POST
+    params: {q: 1}
+    headers: {Authorization: \"Bearer {{ secret('TOKEN') }}\"}
+    formData: {a: b}
+    options: {auth: {type: BEARER, token: x}, followRedirects: false}
+    responseCondition: \"{{ json(response.body).ok }}\"
+    failOnTriggerError: true
+    stopAfter: [SUCCESS]";
+    for kind in ["io.kestra.plugin.core.http.Trigger", "io.kestra.plugin.fs.http.Trigger"] {
+        let flow = accepted(kind, properties);
+        let TriggerKind::Http(http) = &flow.triggers[0].kind else { panic!("{:?}", flow.triggers[0]) };
+        assert_eq!((http.interval.as_secs(), http.fail_on_error), (30, true));
+        assert!(http.response_condition.is_some() && http.request.get("options").is_some());
+    }
+    let flow = accepted("io.kestra.plugin.core.http.Trigger", "uri: https://a.b");
+    let TriggerKind::Http(http) = &flow.triggers[0].kind else { panic!("{:?}", flow.triggers[0]) };
+    assert_eq!((http.interval.as_secs(), http.fail_on_error, http.response_condition.is_none()), (60, false, true));
+    refused("io.kestra.plugin.core.http.Trigger", "interval: PT60S", "uri: must not be null");
+    refused(
+        "io.kestra.plugin.core.http.Trigger",
+        "uri: https://a.b\n    interval: PT0.5S",
+        "interval: must be between PT1S",
+    );
+}
+
+#[test]
+fn a_webhook_that_waits_says_what_it_answers() {
+    const WEBHOOK: &str = "io.kestra.plugin.core.trigger.Webhook";
+    let properties = "key: k
+    wait: true
+    returnOutputs: true
+    responseContentType: text/plain
+    responseCode: \"{{ outputs.t.code }}\"";
+    let flow = accepted(WEBHOOK, properties);
+    let TriggerKind::Webhook(webhook) = &flow.triggers[0].kind else { panic!("{:?}", flow.triggers[0]) };
+    let answer = webhook.wait.as_ref().expect("it waits");
+    assert!(answer.outputs && answer.plain_text && answer.code.is_some());
+    let validation = validate(&source(WEBHOOK, "key: k\n    returnOutputs: true"));
+    let warned = |violation: &windhover_types::Violation| violation.message.contains("no effect without `wait: true`");
+    assert!(validation.flow.is_some() && validation.violations.iter().any(warned), "{:?}", validation.violations);
+    refused(WEBHOOK, "key: k\n    wait: true\n    responseContentType: text/html", "text/plain");
+}

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use serde_json::Value;
 use windhover_flow::{CheckBehavior, FailedCheck, evaluate_checks};
 use windhover_proto::reasons;
-use windhover_types::{Error, ErrorKind, JsonMap, Timestamp};
+use windhover_types::{Error, ErrorKind, JsonMap, Masker, Timestamp};
 
 use crate::{create::Runnable, templates::Templates};
 
@@ -24,7 +24,9 @@ pub(crate) async fn look_at(
         return Ok(None);
     }
     let mut variables = templates.variables(stored, flow, None);
-    variables.set_json("inputs", Arc::new(Value::Object(inputs.clone())));
+    let mut inputs = Value::Object(inputs.clone());
+    let secrets = templates.open(&stored.tenant, &mut inputs).await.map_err(refused)?;
+    variables.set_json("inputs", Arc::new(inputs));
     let failed =
         templates.evaluate(stored, &variables, now, |environment| match evaluate_checks(&flow.checks, environment) {
             Ok(failed) => ControlFlow::Break(failed),
@@ -33,7 +35,8 @@ pub(crate) async fn look_at(
     let Some(failed) = failed.await else {
         return Err(refused("a check of the flow needs something that is not available here".to_owned()));
     };
-    let message = messages(&failed);
+    // It may quote the inputs.
+    let message = Masker::of_all_forms(&secrets).mask(&messages(&failed));
     match failed.iter().map(|check| check.behavior).max() {
         Some(CheckBehavior::BlockExecution) => Err(refused(message)),
         Some(CheckBehavior::FailExecution) => Ok(Some(message)),

@@ -7,7 +7,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use windhover_engine::{Execution, NewExecution, TriggerInfo};
 use windhover_executor::{CreateRequest, ExecutorHandle, Flows, RequestKey, StoredFlow, now};
-use windhover_flow::{Flow, InputKind, InputsError, fill_defaults, resolve_inputs};
+use windhover_flow::{
+    Flow, Input, InputKind, InputsError, fill_defaults, resolve_inputs, seal_given, texts_of_secrets,
+};
 use windhover_proto::{reasons, v1 as proto};
 use windhover_storage::{FileUri, Files, FilesError};
 use windhover_store::Store;
@@ -103,7 +105,9 @@ impl Creator {
     async fn prepare(&self, tenant: &Tenant, given: &Given, trace_parent: Option<String>) -> Result<NewExecution> {
         let now = now();
         let runnable = self.runnable(tenant, &given.namespace, &given.flow_id, given.revision).await?;
-        let inputs = self.resolve(&runnable, None, &given.inputs, now).await?;
+        let mut supplied = given.inputs.clone();
+        texts_of_secrets(&runnable.flow.inputs, &mut supplied);
+        let inputs = self.resolve(&runnable, None, &supplied, now).await?;
         let id = self.executor.new_id(tenant);
         let inputs = self.take_uploads(tenant, &runnable, id, inputs).await?;
         let fail = checks::look_at(&self.templates, &runnable, &inputs, now).await?;
@@ -168,7 +172,27 @@ impl Creator {
         runnable(stored)
     }
 
-    /// The values of the inputs.
+    /// Encrypts what is given for inputs of type SECRET, for whoever resolves them later.
+    ///
+    /// # Errors
+    /// INVALID_INPUT: there is no key.
+    pub(crate) async fn seal<'i>(
+        &self,
+        tenant: &Tenant,
+        inputs: impl Iterator<Item = &'i Input>,
+        given: &mut JsonMap,
+    ) -> Result<()> {
+        let secret: Vec<&Input> =
+            inputs.filter(|input| input.kind.is_secret() && given.contains_key(&input.id)).collect();
+        if secret.is_empty() {
+            return Ok(());
+        }
+        let wrong = |why: String| Error::new(ErrorKind::InvalidArgument, reasons::INVALID_INPUT, why);
+        let cipher = self.templates.cipher(tenant).await.map_err(wrong)?;
+        seal_given(secret, given, |secret| cipher.seal(secret)).map_err(wrong)
+    }
+
+    /// The values of the inputs; those of type SECRET sealed.
     ///
     /// # Errors
     /// INVALID_INPUT with every wrong input.
@@ -207,10 +231,18 @@ impl Creator {
         let filled = self.templates.evaluate(stored, &variables, now, |environment| {
             match fill_defaults(&flow.inputs, &JsonMap::new(), environment) {
                 Err(InputsError::Needs(_)) => ControlFlow::Continue(()),
-                other => ControlFlow::Break(other.unwrap_or_default()),
+                other => ControlFlow::Break(other),
             }
         });
-        filled.await.unwrap_or_default()
+        match filled.await {
+            Some(Ok(filled)) => filled,
+            Some(Err(error)) => {
+                let (namespace, flow) = (&stored.namespace, &stored.id);
+                tracing::warn!(tenant = %stored.tenant, namespace, flow, %error, "an execution has no defaults");
+                JsonMap::new()
+            }
+            None => JsonMap::new(),
+        }
     }
 
     /// The answer to a request that was made before, else the error.
@@ -310,7 +342,7 @@ pub(crate) fn new_execution(id: Id, runnable: &Runnable, inputs: JsonMap, origin
         flow_revision: stored.revision,
         labels: merge_labels([own.as_slice(), given, system.as_slice()]),
         inputs: Arc::new(inputs),
-        variables: None,
+        variables: flow.initial_variables(),
         trigger,
         parent: None,
         schedule_time: None,

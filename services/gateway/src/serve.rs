@@ -19,7 +19,7 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_web::GrpcWebLayer;
 use tower::Service;
-use windhover_executor::{ExecutorHandle, Flows, SecretSource};
+use windhover_executor::{ExecutorHandle, Flows, SecretSource, WorldSource};
 use windhover_proto::{
     FILE_DESCRIPTOR_SET,
     admin::v1::{
@@ -29,8 +29,8 @@ use windhover_proto::{
     v1::{
         execution_service_server::ExecutionServiceServer, file_service_server::FileServiceServer,
         flow_service_server::FlowServiceServer, key_value_service_server::KeyValueServiceServer,
-        log_service_server::LogServiceServer, secret_service_server::SecretServiceServer,
-        trigger_service_server::TriggerServiceServer,
+        log_service_server::LogServiceServer, namespace_service_server::NamespaceServiceServer,
+        secret_service_server::SecretServiceServer, trigger_service_server::TriggerServiceServer,
     },
 };
 use windhover_queue::JobQueue;
@@ -45,8 +45,8 @@ use crate::{
     page::Tokens,
     request::{self, Entry},
     services::{
-        AccessApi, ClusterApi, ExecutionApi, FileApi, FlowApi, KeyValueApi, LogApi, SecretApi, Shared, StoreDirectory,
-        TenantApi, TriggerApi,
+        AccessApi, ClusterApi, ExecutionApi, FileApi, FlowApi, KeyValueApi, LogApi, NamespaceApi, SecretApi, Shared,
+        StoreDirectory, TenantApi, TriggerApi,
     },
     settings::{Mode, Settings},
     templates::Templates,
@@ -74,6 +74,7 @@ pub struct GatewayBuilder {
     executor: Option<ExecutorHandle>,
     keyring: Option<Keyring>,
     secrets: Option<Arc<dyn SecretSource>>,
+    world: Option<Arc<dyn WorldSource>>,
     token_key: Option<[u8; 32]>,
     files: Option<Files>,
     jobs: Option<Arc<dyn JobQueue>>,
@@ -114,6 +115,13 @@ impl GatewayBuilder {
     #[must_use]
     pub fn secrets(mut self, secrets: Arc<dyn SecretSource>) -> Self {
         self.secrets = Some(secrets);
+        self
+    }
+
+    /// What these templates ask besides: key-value stores, files, servers. Without it they fail when they do.
+    #[must_use]
+    pub fn world(mut self, world: Arc<dyn WorldSource>) -> Self {
+        self.world = Some(world);
         self
     }
 
@@ -169,11 +177,16 @@ impl GatewayBuilder {
         let local = settings.mode == Mode::Local;
         let auth = Authenticator::new(directory, settings.bootstrap_token, local, settings.default_tenant.clone())?;
         let (auth, rates) = (Arc::new(auth), Arc::new(Rates::new(settings.requests_per_second)));
+        let templates = Templates::new(secrets, settings.expression_globals);
+        let templates = match self.world {
+            Some(world) => templates.with_world(world),
+            None => templates,
+        };
         let creator = Arc::new(Creator {
             store: store.clone(),
             flows: flows.clone(),
             executor: executor.clone(),
-            templates: Templates::new(secrets, settings.expression_globals),
+            templates,
             max_input_bytes: settings.max_input_bytes,
             files: self.files.clone(),
         });
@@ -195,7 +208,7 @@ impl GatewayBuilder {
             triggers,
             files: self.files,
             jobs: self.jobs,
-            closing: closed,
+            closing: closed.clone(),
         });
         let webhooks = Arc::new(Webhooks {
             creator,
@@ -204,6 +217,7 @@ impl GatewayBuilder {
             default_tenant: settings.default_tenant,
             public_url: settings.public_url.unwrap_or_default().trim_end_matches('/').to_owned(),
             max_body_bytes: settings.max_input_bytes,
+            closing: closed,
         });
         let entry = Arc::new(Entry { auth, rates, max_request_bytes: settings.max_request_bytes });
         Ok(Gateway { shared, webhooks, entry, closing, stop_grace: settings.stop_grace })
@@ -272,6 +286,7 @@ impl Gateway {
             .add_service(limited!(LogServiceServer::new(LogApi(shared()))))
             .add_service(limited!(SecretServiceServer::new(SecretApi(shared()))))
             .add_service(limited!(KeyValueServiceServer::new(KeyValueApi(shared()))))
+            .add_service(limited!(NamespaceServiceServer::new(NamespaceApi(shared()))))
             .add_service(limited!(FileServiceServer::new(FileApi(shared()))))
             .add_service(limited!(TriggerServiceServer::new(TriggerApi(shared()))))
             .add_service(limited!(TenantServiceServer::new(TenantApi(shared()))))
@@ -309,6 +324,7 @@ async fn announce(health: &HealthReporter, status: ServingStatus) {
         LogServiceServer::<LogApi>::NAME,
         SecretServiceServer::<SecretApi>::NAME,
         KeyValueServiceServer::<KeyValueApi>::NAME,
+        NamespaceServiceServer::<NamespaceApi>::NAME,
         FileServiceServer::<FileApi>::NAME,
         TriggerServiceServer::<TriggerApi>::NAME,
         TenantServiceServer::<TenantApi>::NAME,

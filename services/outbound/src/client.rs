@@ -1,13 +1,18 @@
 //! Sends requests.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use reqwest::Url;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    AddressPolicy, OutboundError, ProxyKind, Request, Response, USER_AGENT, install_tls_provider, redirect,
+    AddressPolicy, Incoming, OutboundError, ProxyKind, Request, Response, USER_AGENT, install_tls_provider, redirect,
     resolver::CheckedResolver,
 };
 
@@ -21,8 +26,10 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// Used by requests that name none. Default: 5 min (flow model reference 5.4).
     pub read_idle_timeout: Duration,
-    /// Upper bound of [`Request::max_response_bytes`]. Default: 64 MiB.
+    /// Upper bound of [`Request::max_response_bytes`] where an answer is read into memory. Default: 64 MiB.
     pub max_response_bytes: usize,
+    /// The same where it is read piece by piece. Default: 16 GiB.
+    pub max_stream_bytes: u64,
 }
 
 impl Default for ClientConfig {
@@ -33,6 +40,7 @@ impl Default for ClientConfig {
             connect_timeout: Duration::from_secs(30),
             read_idle_timeout: Duration::from_secs(300),
             max_response_bytes: 64 << 20,
+            max_stream_bytes: 16 << 30,
         }
     }
 }
@@ -77,56 +85,82 @@ impl Client {
 
     /// Sends a request and reads the answer to its end. A status of 400 and more is an answer, not an error.
     pub async fn send(&self, request: Request) -> Result<Response, OutboundError> {
+        let most = self.shared.config.max_response_bytes;
+        let limit = request.max_response_bytes.unwrap_or(most).min(most);
+        let is_head = request.method == http::Method::HEAD;
+        self.within(request, limit as u64).await?.read(is_head).await
+    }
+
+    /// Sends a request and answers as soon as status and headers are there: the body is read piece by piece, in the time
+    /// that is left of the request's.
+    pub async fn open(&self, request: Request) -> Result<Incoming, OutboundError> {
+        let most = self.shared.config.max_stream_bytes;
+        let limit = request.max_response_bytes.map_or(most, |limit| most.min(limit as u64));
+        self.within(request, limit).await
+    }
+
+    async fn within(&self, request: Request, limit: u64) -> Result<Incoming, OutboundError> {
         let config = &self.shared.config;
-        let timeout = request.timeout.unwrap_or(config.timeout).min(config.timeout);
+        let until = Instant::now() + request.timeout.unwrap_or(config.timeout).min(config.timeout);
         let host = host_of(&parse(&request.url)?);
-        match tokio::time::timeout(timeout, self.follow(request)).await {
-            Ok(outcome) => outcome,
+        match timeout_at(until, self.follow(request)).await {
+            Ok(Ok(answer)) => Ok(Incoming::new(answer, limit, until)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(OutboundError::Timeout { host }),
         }
     }
 
-    async fn follow(&self, mut request: Request) -> Result<Response, OutboundError> {
+    async fn follow(&self, mut request: Request) -> Result<(Url, reqwest::Response), OutboundError> {
         let client = self.client_for(&request)?;
         let mut url = parse(&request.url)?;
         for _ in 0..=redirect::LIMIT {
-            let response = self.once(&client, &request, url.clone()).await?;
-            let next = if request.follow_redirects { redirect::next(&response) } else { None };
+            let answer = self.once(&client, &request, url.clone()).await?;
+            let next = if request.follow_redirects { redirect::next(&answer, &url) } else { None };
             let Some(next) = next else {
-                return Ok(response);
+                return Ok((url, answer));
             };
             let next = parse(next.as_str())?;
-            redirect::adapt(&mut request, response.status, &url, &next);
+            redirect::adapt(&mut request, answer.status().as_u16(), &url, &next);
             url = next;
         }
         Err(OutboundError::TooManyRedirects { host: host_of(&url), limit: redirect::LIMIT })
     }
 
-    async fn once(&self, client: &reqwest::Client, request: &Request, url: Url) -> Result<Response, OutboundError> {
+    async fn once(
+        &self,
+        client: &reqwest::Client,
+        request: &Request,
+        url: Url,
+    ) -> Result<reqwest::Response, OutboundError> {
         let host = host_of(&url);
         self.check_literal(url.host_str().unwrap_or_default(), &host)?;
-        let config = &self.shared.config;
-        let limit = request.max_response_bytes.unwrap_or(config.max_response_bytes).min(config.max_response_bytes);
-        let failed = |error| OutboundError::from_reqwest(&host, error);
-        let mut sending = client.request(request.method.clone(), url.clone()).headers(request.headers.clone());
+        let mut sending = client.request(request.method.clone(), url).headers(request.headers.clone());
         if !request.body.is_empty() {
             sending = sending.body(request.body.clone());
         }
-        let mut answer = sending.send().await.map_err(failed)?;
-        let too_large = || OutboundError::TooLarge { host: host.clone(), limit };
-        // Of an answer to HEAD, the length is that of a body that does not come.
-        if request.method != http::Method::HEAD && answer.content_length().is_some_and(|length| length > limit as u64) {
-            return Err(too_large());
-        }
-        let (status, headers) = (answer.status().as_u16(), std::mem::take(answer.headers_mut()));
-        let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > limit {
-                return Err(too_large());
+        sending.send().await.map_err(|error| OutboundError::from_reqwest(&host, error))
+    }
+
+    /// The addresses of a host that may be called, for connections that are not HTTP. Whoever connects takes one of them,
+    /// and does not look the name up again.
+    ///
+    /// # Errors
+    /// The name is not known, or none of its addresses is allowed.
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, OutboundError> {
+        let failed =
+            |error: std::io::Error| OutboundError::Connect { host: host.to_owned(), reason: error.to_string() };
+        let mut refused = None;
+        let mut allowed = Vec::new();
+        for address in tokio::net::lookup_host((host, port)).await.map_err(failed)? {
+            match self.shared.config.addresses.check(address.ip()) {
+                Ok(()) => allowed.push(address),
+                Err(kind) => refused = Some(kind),
             }
-            body.extend_from_slice(&chunk);
         }
-        Ok(Response { url, status, headers, body: body.freeze() })
+        match refused {
+            Some(kind) if allowed.is_empty() => Err(OutboundError::Refused { host: host.to_owned(), kind }),
+            _ => Ok(allowed),
+        }
     }
 
     /// Addresses that are written out never come to the resolver.
@@ -213,7 +247,7 @@ fn parse(text: &str) -> Result<Url, OutboundError> {
 }
 
 /// Host and port, as errors show them.
-fn host_of(url: &Url) -> String {
+pub(crate) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -19,7 +19,7 @@ pub enum OutboundError {
     #[error("no answer from {host} in time")]
     Timeout { host: String },
     #[error("the response of {host} is larger than {limit} bytes")]
-    TooLarge { host: String, limit: usize },
+    TooLarge { host: String, limit: u64 },
     #[error("{host} redirects more than {limit} times")]
     TooManyRedirects { host: String, limit: usize },
     #[error("the call to {host} failed: {reason}")]

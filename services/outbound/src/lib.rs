@@ -2,12 +2,13 @@
 //!
 //! Always true: no connection is opened to an address that [`AddressPolicy`] refuses, at the first request or after a
 //! redirect, whether the address was written in the URL or came from DNS; a response is never larger and never takes
-//! longer than was allowed; an error names the host, and nothing else of the URL.
+//! longer than was allowed, read whole or piece by piece; an error names the host, and nothing else of the URL.
 //! Not here: what a status means, retries, masking of what callers log.
 
 mod address;
 mod client;
 mod error;
+mod incoming;
 mod redirect;
 mod request;
 mod resolver;
@@ -15,6 +16,7 @@ mod resolver;
 pub use address::{AddressKind, AddressPolicy};
 pub use client::{Client, ClientConfig};
 pub use error::OutboundError;
+pub use incoming::Incoming;
 pub use request::{Proxy, ProxyKind, Request, Response};
 pub use reqwest::Url;
 

@@ -3,18 +3,18 @@
 use http::{Method, header};
 use reqwest::Url;
 
-use crate::{Request, Response};
+use crate::Request;
 
 /// At most this many, as browsers and most clients do.
 pub(crate) const LIMIT: usize = 10;
 
 /// Where to go next; `None` when the answer is final.
-pub(crate) fn next(response: &Response) -> Option<Url> {
-    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+pub(crate) fn next(answer: &reqwest::Response, url: &Url) -> Option<Url> {
+    if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
-    let location = response.headers.get(header::LOCATION)?.to_str().ok()?;
-    response.url.join(location).ok()
+    let location = answer.headers().get(header::LOCATION)?.to_str().ok()?;
+    url.join(location).ok()
 }
 
 /// Changes the request as the status demands (RFC 9110 15.4), and takes what is meant for one origin out of what goes

@@ -84,6 +84,11 @@ impl Response {
         (200..300).contains(&self.status)
     }
 
+    /// The length of the body in bytes, where the server has told it.
+    pub fn length(&self) -> Option<u64> {
+        self.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    }
+
     /// The body as text, for people: what is not UTF-8 is replaced.
     pub fn text_lossy(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

@@ -163,6 +163,42 @@ async fn limits_end_what_is_too_large_too_slow_or_turns_in_circles() {
 }
 
 #[tokio::test]
+async fn an_open_answer_comes_in_pieces_and_ends_at_its_limits() {
+    let (base, client) = (serve().await, local());
+    let mut answer = client.open(get_request(format!("{base}/large"))).await.expect("an answer");
+    assert_eq!((answer.status, answer.length(), answer.received()), (200, Some(1_000), 0));
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.expect("a piece") {
+        body.extend_from_slice(&piece);
+    }
+    assert_eq!((body.len(), answer.received()), (1_000, 1_000));
+
+    // What has no end is read as far as somebody wants, and no further than it may be.
+    let mut request = get_request(format!("{base}/endless"));
+    request.max_response_bytes = Some(100_000);
+    let mut answer = client.open(request.clone()).await.expect("an answer");
+    assert!(answer.chunk().await.expect("a piece").is_some_and(|piece| !piece.is_empty()));
+    let failed = loop {
+        match answer.chunk().await {
+            Ok(piece) => assert!(piece.is_some(), "it has no end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failed, OutboundError::TooLarge { limit: 100_000, .. }), "{failed:?}");
+    request.max_response_bytes = None;
+    request.timeout = Some(Duration::from_millis(100));
+    let mut answer = client.open(request).await.expect("an answer");
+    let failed = loop {
+        if let Err(error) = answer.chunk().await {
+            break error;
+        }
+    };
+    assert!(matches!(failed, OutboundError::Timeout { .. }), "{failed:?}");
+    let answer = client.open(get_request(format!("{base}/away"))).await;
+    assert!(matches!(answer, Err(OutboundError::Refused { .. })), "{answer:?}");
+}
+
+#[tokio::test]
 async fn errors_show_the_host_and_no_token() {
     let client = local();
     // Nothing listens on port 1.

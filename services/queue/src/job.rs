@@ -36,6 +36,8 @@ pub struct QueuedJob {
     /// `trigger.state` of the execution, if a Flow trigger started it: notifications wait for that state
     /// (notifications reference 2.2).
     pub trigger_state: Option<String>,
+    /// How many workers were lost while they held this attempt.
+    pub losses: u32,
     /// When the task run was created: the time spent waiting is measured from here.
     pub created_at: Timestamp,
     /// W3C trace context of the execution.

@@ -20,6 +20,16 @@ pub enum QueueError {
     Closed,
 }
 
+impl QueueError {
+    /// The sentence alone, without what it means for whoever asked.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unavailable(reason) | Self::Unusable(reason) => reason.clone(),
+            Self::Closed => self.to_string(),
+        }
+    }
+}
+
 /// What a worker wants.
 #[derive(Debug, Clone)]
 pub struct PopRequest {
@@ -73,6 +83,8 @@ pub struct ExpiredLease {
     pub execution: Id,
     pub key: JobKey,
     pub worker: String,
+    /// Its holder has given it up in order, by a renewal for no time: nobody was lost with it.
+    pub given_up: bool,
 }
 
 /// How much waits and how much is out, for one tenant in one group.
@@ -100,7 +112,8 @@ pub trait JobQueue: Send + Sync + 'static {
     /// Takes up to `max` jobs under a lease; waits for a first one. Empty when none came in time.
     async fn pop(&self, request: PopRequest) -> Result<Vec<LeasedJob>, QueueError>;
 
-    /// Prolongs leases of `worker`; answers in the order of `keys`.
+    /// Prolongs leases of `worker`; answers in the order of `keys`. For no time at all: they are given up, and
+    /// [`Self::expired`] tells so.
     async fn renew(&self, worker: &str, keys: &[JobKey], lease: Duration) -> Result<Vec<Renewal>, QueueError>;
 
     /// Gives back jobs that were not begun: to the front of their lists, under the same dispatch number.
@@ -117,10 +130,8 @@ pub trait JobQueue: Send + Sync + 'static {
     async fn expired(&self, shards: &[u16]) -> Result<Vec<ExpiredLease>, QueueError>;
 
     /// Whether these very dispatches wait or are leased here; answers in the order of `keys`. What nobody holds is lost,
-    /// unless its holder announces it soon. All are held where nothing can get lost: in the memory of one process.
-    async fn held(&self, keys: &[JobKey]) -> Result<Vec<bool>, QueueError> {
-        Ok(vec![true; keys.len()])
-    }
+    /// unless its holder announces it soon.
+    async fn held(&self, keys: &[JobKey]) -> Result<Vec<bool>, QueueError>;
 
     /// Kill hints for a worker; a second call replaces the first.
     async fn kill_hints(&self, worker: &str) -> Result<KillHints, QueueError>;

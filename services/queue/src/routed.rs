@@ -14,19 +14,15 @@ pub type Owns = Arc<dyn Fn(u16) -> bool + Send + Sync>;
 pub struct RoutedWakeups {
     local: InProcessWakeups,
     owns: Owns,
-    remote: Option<RedisWakeups>,
+    remote: RedisWakeups,
 }
 
 impl RoutedWakeups {
-    /// Without `remote` everything goes to `local`.
-    pub fn new(local: InProcessWakeups, owns: Owns, remote: Option<RedisWakeups>) -> Self {
+    pub fn new(local: InProcessWakeups, owns: Owns, remote: RedisWakeups) -> Self {
         Self { local, owns, remote }
     }
 
     fn split(&self, wakes: Vec<Wake>) -> (Vec<Wake>, Vec<Wake>) {
-        if self.remote.is_none() {
-            return (wakes, Vec::new());
-        }
         wakes.into_iter().partition(|wake| match wake {
             Wake::Look { shard, .. } => (self.owns)(*shard),
             Wake::Report { report, .. } => (self.owns)(report.shard),
@@ -44,27 +40,21 @@ impl Wakeups for RoutedWakeups {
                 false => self.local.send(here).await,
             }
         };
-        let remote = async {
-            match &self.remote {
-                Some(remote) => remote.send(elsewhere).await,
-                None => Ok(()),
-            }
-        };
         // Both in any case: trouble on one way is none of the other's.
-        let (local, remote) = tokio::join!(local, remote);
+        let (local, remote) = tokio::join!(local, self.remote.send(elsewhere));
         local.and(remote)
     }
 
     fn try_send(&self, wakes: Vec<Wake>) -> bool {
         let (here, elsewhere) = self.split(wakes);
         let local = here.is_empty() || self.local.try_send(here);
-        let remote = elsewhere.is_empty() || self.remote.as_ref().is_some_and(|remote| remote.try_send(elsewhere));
+        let remote = elsewhere.is_empty() || self.remote.try_send(elsewhere);
         local && remote
     }
 }
 
 impl fmt::Debug for RoutedWakeups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoutedWakeups").field("remote", &self.remote.is_some()).finish_non_exhaustive()
+        f.debug_struct("RoutedWakeups").finish_non_exhaustive()
     }
 }

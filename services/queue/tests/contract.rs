@@ -121,6 +121,8 @@ macro_rules! suite {
                 a_newer_dispatch_takes_the_place_of_an_older_one,
                 a_full_window_refuses_and_tells_when_it_has_drained,
                 a_lease_is_its_holders_until_it_expires,
+                a_lease_that_is_given_up_is_told_at_once_and_as_no_loss,
+                what_waits_or_is_leased_is_held_under_its_very_dispatch,
                 a_released_job_is_the_next_one_again,
                 a_cancelled_job_is_removed_or_its_holder_told,
                 groups_keep_their_jobs_apart_and_are_served_in_turn,
@@ -232,6 +234,48 @@ async fn a_lease_is_its_holders_until_it_expires<S: Subject>() {
     assert_eq!(renewed, [Renewal::Lost, Renewal::Held { kill: false }]);
     push(&queue, vec![job("a", 1, 2, None)]).await;
     assert_eq!(keys(&pop(&queue, "w", 9).await), [key(1, 2)]);
+}
+
+async fn a_lease_that_is_given_up_is_told_at_once_and_as_no_loss<S: Subject>() {
+    let queue = S::queue(usize::MAX).await;
+    push(&queue, jobs("a", [1, 2])).await;
+    pop(&queue, "w", 2).await;
+    let renewed = queue.renew("w", &[key(1, 1)], Duration::ZERO).await.expect("the queue is there");
+    assert_eq!(renewed, [Renewal::Held { kill: false }], "it is its own until somebody is told");
+    let told = async || {
+        let expired = queue.expired(&[0, 1, 2]).await.expect("the queue is there");
+        expired.into_iter().map(|lease| (lease.key, lease.given_up)).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [(key(1, 1), true)]);
+    S::pass(&queue, LEASE).await;
+    assert_eq!(told().await, [(key(2, 1), false)], "of the other nothing was heard");
+    // Given up and given back in one: whoever has it next is lost like everybody.
+    push(&queue, vec![job("a", 1, 2, None)]).await;
+    let taken = pop(&queue, "w", 1).await;
+    queue.renew("w", &[key(1, 2)], Duration::ZERO).await.expect("the queue is there");
+    queue.release("w", taken.into_iter().map(|leased| leased.job).collect()).await.expect("the queue is there");
+    assert_eq!(keys(&pop(&queue, "v", 1).await), [key(1, 2)]);
+    S::pass(&queue, LEASE).await;
+    assert_eq!(told().await, [(key(1, 2), false)]);
+}
+
+async fn what_waits_or_is_leased_is_held_under_its_very_dispatch<S: Subject>() {
+    let queue = S::queue(usize::MAX).await;
+    push(&queue, vec![job("a", 1, 2, None), job("a", 2, 1, Some("gpu")), job("b", 3, 1, None)]).await;
+    assert_eq!(keys(&pop(&queue, "w", 1).await), [key(1, 2)]);
+    let asked = [key(1, 2), key(1, 1), key(1, 3), key(2, 1), key(3, 1), key(9, 1)];
+    let held = queue.held(&asked).await.expect("the queue is there");
+    assert_eq!(held, [true, false, false, true, true, false]);
+    assert!(queue.complete("w", key(1, 2)).await.expect("the queue is there"));
+    queue.cancel(&[key(3, 1)]).await.expect("the queue is there");
+    assert_eq!(queue.held(&[key(1, 2), key(3, 1)]).await.expect("the queue is there"), [false, false]);
+    assert!(queue.held(&[]).await.expect("the queue is there").is_empty());
+    push(&queue, vec![job("a", 4, 1, None)]).await;
+    pop(&queue, "w", 1).await;
+    S::pass(&queue, LEASE).await;
+    assert_eq!(queue.held(&[key(4, 1)]).await.expect("the queue is there"), [true], "until it is told as expired");
+    queue.expired(&[0, 1, 2, 3]).await.expect("the queue is there");
+    assert_eq!(queue.held(&[key(4, 1)]).await.expect("the queue is there"), [false]);
 }
 
 async fn a_released_job_is_the_next_one_again<S: Subject>() {

@@ -157,6 +157,7 @@ async fn large_results_leave_the_stream_and_too_large_ones_fail_with_the_reason(
         assert_eq!(result.state, state);
         let error = result.error.unwrap_or_default();
         assert_eq!(state == State::Failed, error.contains("at most 100000"), "{error}");
+        assert_eq!(result.logs.last().is_some_and(|line| line.message == error), state == State::Failed);
     }
     wait_until("the large entry to go", PATIENCE, || async {
         let size = server.command(&format!("MEMORY USAGE {{{prefix}:s1}}:wakes")).await.ok()?;
@@ -174,7 +175,7 @@ async fn routed_wakeups_go_by_memory_to_own_shards_and_by_redis_to_others() {
     let (mut receiver, _feed) = owner(&there, &[2]);
     settle(&here, &mut receiver, 2).await;
     let (local, mut own) = in_process_wakeups(8);
-    let routed = RoutedWakeups::new(local, owns(&[1]), Some(here.wakeups()));
+    let routed = RoutedWakeups::new(local, owns(&[1]), here.wakeups());
     let wakes = [1, 2].map(|number| Wake::Report { report: report(number, ""), acknowledge: Acknowledge::nobody() });
     routed.send(wakes.into()).await.expect("sent");
     let first = own.take();
@@ -394,6 +395,7 @@ async fn jobs_without_a_flow_and_jobs_that_are_too_large_are_reported_as_failed(
         acknowledge.done();
         let ReportKind::Ended { result } = report.kind else { panic!("a result") };
         assert_eq!((report.key, result.state), (key(number, 1), State::Failed));
+        assert_eq!(result.error.as_ref(), result.logs.first().map(|line| &line.message), "the log tells it too");
         result.error.unwrap_or_default()
     };
     let reason = error(1).await;
@@ -521,15 +523,61 @@ async fn a_redis_that_cannot_be_used_is_refused_with_the_reason_and_without_the_
 }
 
 #[tokio::test]
+async fn two_installations_never_work_under_one_prefix_and_one_that_is_gone_makes_room() {
+    let server = Redis::start().await.expect("Redis starts");
+    let named =
+        |name: &str| RedisConfig { installation: name.to_owned(), prefix: "w".to_owned(), ..config(&server.url()) };
+    let first = connect(named("first")).await;
+    connect(named("first")).await;
+    let error = refused(named("second")).await;
+    assert!(matches!(error, QueueError::Unusable(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("another installation") && text.contains("windhover.redis.prefix (`w`)"), "{text}");
+    connect(RedisConfig { prefix: "v".to_owned(), ..named("second") }).await;
+    // As if it had been silent for longer than it is remembered.
+    drop(first);
+    server.command("DEL {w}:installation").await.expect("deleted");
+    let second = connect(named("second")).await;
+    // One that comes back to find its place taken keeps its hands off.
+    let error = refused(named("first")).await;
+    assert!(matches!(error, QueueError::Unusable(_)), "{error}");
+    second.jobs().push(jobs("a", [1])).await.expect("pushed");
+}
+
+#[tokio::test]
+async fn what_another_version_has_written_is_left_alone_and_others_go_on() {
+    let server = Redis::start().await.expect("Redis starts");
+    let config = config(&server.url());
+    let prefix = config.prefix.clone();
+    let (worker, executor) = (connect(config.clone()).await, connect(config).await);
+    let (mut receiver, _feed) = owner(&executor, &[1]);
+    settle(&worker, &mut receiver, 1).await;
+    let message = server.command(&format!("XADD {{{prefix}:s1}}:wakes * 1 \u{2}of-a-later-version")).await;
+    assert!(message.expect("sent").starts_with('$'));
+    worker
+        .wakeups()
+        .send(vec![Wake::Report { report: report(1, ""), acknowledge: Acknowledge::nobody() }])
+        .await
+        .expect("sent");
+    assert_eq!(next_report(&mut receiver).await.0.key, key(1, 1), "what comes behind it is read");
+}
+
+#[tokio::test]
 async fn a_redis_without_memory_says_so_and_still_gives_out_what_it_has() {
     let server = Redis::start().await.expect("Redis starts");
-    let queue = connect(config(&server.url())).await.jobs();
+    let connected = connect(config(&server.url())).await;
+    let (queue, mut status) = (connected.jobs(), connected.status());
     queue.push(jobs("a", [1])).await.expect("pushed");
     server.command("CONFIG SET maxmemory 1").await.expect("set");
     let error = queue.push(jobs("a", [2])).await.expect_err("no memory");
     assert!(error.to_string().contains("out of memory"), "{error}");
     assert_eq!(keys(&queue.pop(request("w", 1)).await.expect("taken")), [key(1, 1)]);
     assert!(queue.complete("w", key(1, 1)).await.expect("completed"));
+    let told = timeout(PATIENCE, status.wait_for(|status| *status != RedisStatus::Available)).await.expect("in time");
+    let told = told.expect("told").clone();
+    assert!(matches!(&told, RedisStatus::Refuses(reason) if reason.contains("out of memory")), "{told:?}");
     server.command("CONFIG SET maxmemory 0").await.expect("set");
     queue.push(jobs("a", [2])).await.expect("pushed");
+    let mut back = |status: &RedisStatus| *status == RedisStatus::Available;
+    timeout(PATIENCE, status.wait_for(&mut back)).await.expect("in time").expect("told");
 }

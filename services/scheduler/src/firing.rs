@@ -9,6 +9,7 @@ use windhover_types::{Error, ErrorKind, Id, Timestamp, shard_of};
 use crate::scheduler::Work;
 
 /// An execution to be made, and what its trigger is then.
+#[derive(Clone)]
 pub(crate) struct Firing {
     pub(crate) execution: Execution,
     pub(crate) advance: TriggerAdvance,

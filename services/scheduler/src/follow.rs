@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 use windhover_executor::{Flows, StoredFlow};
-use windhover_flow::{Calendar, DatesError, Flow, Schedule, ScheduleDates, Trigger, TriggerKind};
+use windhover_flow::{Calendar, DatesError, Flow, HttpTrigger, Schedule, ScheduleDates, Trigger, TriggerKind};
 use windhover_store::{FlowTriggers, Store, TriggerDefinition, TriggerFilter, TriggerKey};
 use windhover_types::{Error, Tenant, Timestamp};
 
@@ -21,7 +21,8 @@ pub(crate) struct Follower {
     store: Store,
     flows: Flows,
     settings: ScheduleSettings,
-    done: HashMap<Tenant, i64>,
+    /// The version of its flows, and the stamp of what its namespaces say.
+    done: HashMap<Tenant, (i64, u64)>,
 }
 
 impl Follower {
@@ -34,23 +35,28 @@ impl Follower {
         let versions = self.store.flow_versions().await?;
         self.done.retain(|tenant, _| versions.iter().any(|(known, _)| known == tenant));
         for (tenant, version) in versions {
-            if self.done.get(&tenant) == Some(&version) {
+            let done = self.done.get(&tenant);
+            if done.is_some_and(|(done, _)| *done == version) {
                 continue;
             }
             self.flows.sync(&tenant).await?;
-            fit_tenant(&self.store, &self.flows, &self.settings, &tenant, now).await?;
-            self.done.insert(tenant, version);
+            let stamp = self.flows.settings_stamp(&tenant);
+            // What namespaces say changes triggers without a new revision; after a start nobody knows whether it has.
+            let everything = stamp != done.map_or(0, |(_, stamp)| *stamp);
+            fit_tenant(&self.store, &self.flows, &self.settings, &tenant, everything, now).await?;
+            self.done.insert(tenant, (version, stamp));
         }
         Ok(())
     }
 }
 
-/// Makes the rows of a tenant what its flows say.
+/// Makes the rows of a tenant what its flows say; `everything`: also of flows whose revision has not changed.
 async fn fit_tenant(
     store: &Store,
     flows: &Flows,
     settings: &ScheduleSettings,
     tenant: &Tenant,
+    everything: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
     let rows = store.trigger_revisions(tenant).await?.into_iter();
@@ -60,8 +66,8 @@ async fn fit_tenant(
     for stored in flows.latest(tenant) {
         let before = rows.remove(&(stored.namespace.clone(), stored.id.clone()));
         let current = match before {
-            Some(revision) => revision == stored.revision,
-            None => !has_schedules(&stored),
+            Some(revision) => revision == stored.revision && !everything,
+            None => !has_timed(&stored),
         };
         if !current {
             wanted.push(wanted_of(store, settings, &stored, before.is_some(), now).await?);
@@ -93,7 +99,7 @@ pub(crate) async fn fit_flow(
     };
     let rows = store.list_triggers(tenant, &filter, None, 1_000).await?;
     let wanted = match &stored {
-        Some(stored) if rows.is_empty() && !has_schedules(stored) => return Ok(()),
+        Some(stored) if rows.is_empty() && !has_timed(stored) => return Ok(()),
         Some(stored) => wanted_of(store, settings, stored, !rows.is_empty(), now).await?,
         None if rows.is_empty() => return Ok(()),
         None => gone(namespace.to_owned(), flow_id.to_owned()),
@@ -106,8 +112,43 @@ fn gone(namespace: String, flow_id: String) -> FlowTriggers {
     FlowTriggers { namespace, flow_id, revision: GONE, triggers: Vec::new() }
 }
 
-fn has_schedules(stored: &StoredFlow) -> bool {
-    stored.flow.as_ref().is_ok_and(|flow| schedules(flow).next().is_some())
+fn has_timed(stored: &StoredFlow) -> bool {
+    stored.flow.as_ref().is_ok_and(|flow| timed(flow).next().is_some())
+}
+
+/// A trigger that schedulers evaluate by themselves.
+#[derive(Clone, Copy)]
+pub(crate) enum Timed<'a> {
+    /// At its dates.
+    Schedule(&'a Schedule),
+    /// Again and again.
+    Poll(&'a HttpTrigger),
+}
+
+impl Timed<'_> {
+    pub(crate) fn type_name(&self) -> &str {
+        match self {
+            Self::Schedule(schedule) => schedule.type_name(),
+            Self::Poll(_) => HttpTrigger::TYPE,
+        }
+    }
+}
+
+/// The triggers of a flow that schedulers evaluate.
+pub(crate) fn timed(flow: &Flow) -> impl Iterator<Item = (&Trigger, Timed<'_>)> {
+    flow.triggers.iter().filter_map(|trigger| match &trigger.kind {
+        TriggerKind::Schedule(schedule) => Some((trigger, Timed::Schedule(schedule))),
+        TriggerKind::Http(http) => Some((trigger, Timed::Poll(http))),
+        TriggerKind::Flow(_) | TriggerKind::Webhook(_) => None,
+    })
+}
+
+/// Those that poll, with their places among all triggers of the flow.
+pub(crate) fn polls(flow: &Flow) -> impl Iterator<Item = (usize, &Trigger, &HttpTrigger)> {
+    flow.triggers.iter().enumerate().filter_map(|(index, trigger)| match &trigger.kind {
+        TriggerKind::Http(http) => Some((index, trigger, http)),
+        _ => None,
+    })
 }
 
 /// The triggers of a flow that have dates.
@@ -132,18 +173,16 @@ async fn wanted_of(
 ) -> Result<FlowTriggers, Error> {
     let mut triggers = Vec::new();
     if let Ok(flow) = &stored.flow {
-        for (trigger, schedule) in schedules(flow) {
-            // A list begins with its first date, also one that is past; once it has begun, a change does not repeat
-            // what is past (flow model reference 6.1 and 6.4).
-            let begins = matches!(schedule.dates, ScheduleDates::List(_))
-                && !(has_rows && store.get_trigger(&key_of(stored, trigger)).await?.is_some());
-            let from = if begins { BEGINNING } else { now };
-            let first = settings.with_calendar(stored, flow, trigger, |calendar: &Calendar<'_>| calendar.from(from));
-            let readable = first.is_ok();
-            let next_at = first.unwrap_or_else(|error| tell(stored, trigger, &error)).and_then(|next| next.look_at());
+        for (trigger, kind) in timed(flow) {
+            let (readable, next_at) = match kind {
+                Timed::Schedule(schedule) => {
+                    first_date(store, settings, stored, (trigger, schedule), has_rows, now).await?
+                }
+                Timed::Poll(_) => (true, Some(now)),
+            };
             triggers.push(TriggerDefinition {
                 trigger_id: trigger.id.clone(),
-                type_name: schedule.type_name().to_owned(),
+                type_name: kind.type_name().to_owned(),
                 definition: definition_of(trigger),
                 enabled: readable && !trigger.disabled && !flow.disabled,
                 next_at,
@@ -156,6 +195,27 @@ async fn wanted_of(
         revision: stored.revision,
         triggers,
     })
+}
+
+/// Whether the dates of a schedule can be read, and the first that is to come.
+async fn first_date(
+    store: &Store,
+    settings: &ScheduleSettings,
+    stored: &StoredFlow,
+    (trigger, schedule): (&Trigger, &Schedule),
+    has_rows: bool,
+    now: Timestamp,
+) -> Result<(bool, Option<Timestamp>), Error> {
+    let Ok(flow) = &stored.flow else { return Ok((false, None)) };
+    // A list begins with its first date, also one that is past; once it has begun, a change does not repeat what is
+    // past (flow model reference 6.1 and 6.4).
+    let begins = matches!(schedule.dates, ScheduleDates::List(_))
+        && !(has_rows && store.get_trigger(&key_of(stored, trigger)).await?.is_some());
+    let from = if begins { BEGINNING } else { now };
+    let first = settings.with_calendar(stored, flow, trigger, |calendar: &Calendar<'_>| calendar.from(from));
+    let readable = first.is_ok();
+    let next_at = first.unwrap_or_else(|error| tell(stored, trigger, &error)).and_then(|next| next.look_at());
+    Ok((readable, next_at))
 }
 
 fn tell<T>(stored: &StoredFlow, trigger: &Trigger, error: &DatesError) -> Option<T> {

@@ -7,7 +7,8 @@ use windhover_engine::{Execution, ExecutionError, NewExecution, TriggerInfo};
 use windhover_executor::{StoredFlow, Templates};
 use windhover_expression::{Environment, ExpressionError, SharedVariables};
 use windhover_flow::{
-    ConditionError, Flow, InputsError, Properties, Schedule, ScheduleDates, Trigger, evaluate_all, resolve_inputs,
+    Condition, ConditionError, Flow, InputsError, Properties, Schedule, ScheduleDates, Text, Trigger, evaluate_all,
+    resolve_inputs,
 };
 use windhover_store::{Backfill, TriggerRow};
 use windhover_types::{Id, JsonMap, Label, Masker, Timestamp, correlation_id, merge_labels};
@@ -15,7 +16,7 @@ use windhover_types::{Id, JsonMap, Label, Masker, Timestamp, correlation_id, mer
 use crate::plan::Moved;
 
 /// What `system.from` says of executions of triggers (flow model 1.x reference 1.4).
-const FROM: &str = "trigger";
+pub(crate) const FROM: &str = "trigger";
 
 /// A date whose time has come.
 pub(crate) struct Due<'a> {
@@ -75,7 +76,7 @@ impl Due<'_> {
             flow_revision: self.stored.revision,
             labels: merge_labels([own.as_slice(), labels.as_slice(), system.as_slice()]),
             inputs: Arc::new(inputs),
-            variables: None,
+            variables: self.flow.initial_variables(),
             trigger: Some(TriggerInfo {
                 id: self.trigger.id.clone(),
                 type_name: self.schedule.type_name().to_owned(),
@@ -108,16 +109,7 @@ impl Due<'_> {
     }
 
     async fn conditions_hold(&self, templates: &Templates, variables: &SharedVariables) -> Result<bool, String> {
-        let conditions = &self.trigger.conditions;
-        if conditions.is_empty() {
-            return Ok(true);
-        }
-        let evaluate = |environment: &Environment<'_>| match evaluate_all(conditions, None, environment) {
-            Err(ConditionError::Expression(ExpressionError::Needs(_))) => ControlFlow::Continue(()),
-            other => ControlFlow::Break(other.map_err(|error| error.to_string())),
-        };
-        let held = templates.evaluate_with_mask(self.stored, variables, self.now, evaluate).await;
-        finish(held).map_err(|why| format!("conditions: {why}"))
+        conditions_hold(templates, self.stored, variables, &self.trigger.conditions, self.now).await
     }
 
     async fn inputs_and_labels(
@@ -169,22 +161,53 @@ impl Due<'_> {
     }
 
     async fn labels(&self, templates: &Templates, variables: &SharedVariables) -> Result<Vec<Label>, String> {
-        if self.trigger.labels.is_empty() {
-            return Ok(Vec::new());
-        }
-        let render = |environment: &Environment<'_>| {
-            let label = |(key, value): &(windhover_flow::Text, windhover_flow::Text)| {
-                Ok(Label::new(key.render(environment)?, value.render(environment)?))
-            };
-            self.trigger.labels.iter().map(label).collect::<Result<Vec<Label>, ExpressionError>>()
-        };
-        let labels = templates.render(self.stored, variables, self.now, render).await?;
-        Ok(labels.into_iter().filter(|label| !label.is_system()).collect())
+        rendered_labels(templates, self.stored, variables, &self.trigger.labels, self.now).await
     }
 }
 
+/// Whether all conditions of a trigger hold.
+///
+/// # Errors
+/// Why one of them has no answer.
+pub(crate) async fn conditions_hold(
+    templates: &Templates,
+    stored: &StoredFlow,
+    variables: &SharedVariables,
+    conditions: &[Condition],
+    now: Timestamp,
+) -> Result<bool, String> {
+    if conditions.is_empty() {
+        return Ok(true);
+    }
+    let evaluate = |environment: &Environment<'_>| match evaluate_all(conditions, None, environment) {
+        Err(ConditionError::Expression(ExpressionError::Needs(_))) => ControlFlow::Continue(()),
+        other => ControlFlow::Break(other.map_err(|error| error.to_string())),
+    };
+    let held = templates.evaluate_with_mask(stored, variables, now, evaluate).await;
+    finish(held).map_err(|why| format!("conditions: {why}"))
+}
+
+/// The labels of a trigger; those of the system are nobody's to give.
+pub(crate) async fn rendered_labels(
+    templates: &Templates,
+    stored: &StoredFlow,
+    variables: &SharedVariables,
+    labels: &[(Text, Text)],
+    now: Timestamp,
+) -> Result<Vec<Label>, String> {
+    if labels.is_empty() {
+        return Ok(Vec::new());
+    }
+    let render = |environment: &Environment<'_>| {
+        let label = |(key, value): &(Text, Text)| Ok(Label::new(key.render(environment)?, value.render(environment)?));
+        labels.iter().map(label).collect::<Result<Vec<Label>, ExpressionError>>()
+    };
+    let labels = templates.render(stored, variables, now, render).await?;
+    Ok(labels.into_iter().filter(|label| !label.is_system()).collect())
+}
+
 /// What an evaluation came to, without secrets in its reason.
-fn finish<T>(evaluated: Option<(Result<T, String>, Masker)>) -> Result<T, String> {
+pub(crate) fn finish<T>(evaluated: Option<(Result<T, String>, Masker)>) -> Result<T, String> {
     match evaluated {
         Some((Ok(value), _)) => Ok(value),
         Some((Err(why), masker)) => Err(masker.mask(&why)),

@@ -6,6 +6,7 @@ use windhover_store::TriggerKey;
 use windhover_telemetry::{Counter, Metrics, Timer};
 
 /// Instruments of one scheduler.
+#[derive(Clone)]
 pub(crate) struct SchedulerMetrics {
     metrics: Metrics,
     loops: Counter,

@@ -8,10 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinHandle};
-use windhover_executor::{Flows, SecretSource, StoredFlow, Templates};
-use windhover_flow::{Calendar, DatesError, RecoverMissed, ScheduleDates};
+use windhover_engine::{Answer, Question};
+use windhover_executor::{Flows, SecretSource, StoredFlow, Templates, WorldSource};
+use windhover_flow::{Calendar, DatesError, RecoverMissed, ScheduleDates, Trigger};
+use windhover_outbound::Client;
 use windhover_queue::{Wake, Wakeups};
 use windhover_store::{EndedLock, Store, TriggerAdvance, TriggerRow, TriggerState};
 use windhover_telemetry::Metrics;
@@ -21,10 +24,11 @@ use crate::{
     ScheduleSettings, SchedulerView,
     clock::Clock,
     firing::{Firing, commit},
-    follow::{Follower, definition_of, schedules},
+    follow::{Follower, definition_of, schedules, timed},
     making::Due,
     metrics::SchedulerMetrics,
     plan::{MISSED_AFTER, Step, caught_up, plan, unlocked},
+    polls::Polls,
 };
 
 /// How often it looks when nothing is due, and how often it looks at flows.
@@ -40,7 +44,7 @@ const PURGE: Duration = Duration::from_secs(60);
 /// After this time without a round something is wrong.
 const SILENT: Duration = Duration::from_secs(30);
 /// When a flow that cannot be read is looked at again.
-const INVALID_AGAIN: Duration = Duration::from_secs(60);
+pub(crate) const INVALID_AGAIN: Duration = Duration::from_secs(60);
 
 /// Everything that a scheduler works with.
 pub struct SchedulerConfig {
@@ -49,6 +53,10 @@ pub struct SchedulerConfig {
     /// Tells owners of shards of new executions.
     pub wakeups: Arc<dyn Wakeups>,
     pub secrets: Arc<dyn SecretSource>,
+    /// What templates of triggers ask besides.
+    pub world: Arc<dyn WorldSource>,
+    /// Asks for polling triggers.
+    pub http: Client,
     pub metrics: Metrics,
     pub settings: ScheduleSettings,
 }
@@ -59,6 +67,19 @@ pub struct Scheduler {
     task: JoinHandle<()>,
     health: Arc<Health>,
     view: SchedulerView,
+}
+
+/// The world of what the loop renders: the dates of everybody wait for it, so it calls nobody.
+struct Quick(Arc<dyn WorldSource>);
+
+#[async_trait]
+impl WorldSource for Quick {
+    async fn answer(&self, tenant: &Tenant, question: &Question) -> Answer {
+        if question.calls_out() {
+            return question.refused("a schedule cannot call a server; let a task, or a polling trigger, do it");
+        }
+        self.0.answer(tenant, question).await
+    }
 }
 
 struct Health {
@@ -72,16 +93,23 @@ impl Scheduler {
     /// # Errors
     /// UNAVAILABLE while the database is away.
     pub async fn start(config: SchedulerConfig) -> Result<Self, Error> {
-        let SchedulerConfig { store, flows, wakeups, secrets, metrics, settings } = config;
+        let SchedulerConfig { store, flows, wakeups, secrets, world, http, metrics, settings } = config;
         let shards = store
             .number_of_shards(None)
             .await
             .map_err(|error| Error::new(ErrorKind::Unavailable, "UNAVAILABLE", error.to_string()))?;
         let view = SchedulerView { store: store.clone(), flows: flows.clone(), settings: settings.clone() };
+        let templates = |world: Arc<dyn WorldSource>| {
+            let templates = Templates::new(Arc::clone(&secrets), settings.globals.clone());
+            templates.with_world(world).in_zone(settings.timezone)
+        };
+        let polls = Polls::new(Arc::new(templates(Arc::clone(&world))), http);
+        let templates = templates(Arc::new(Quick(world)));
         let mut work = Work {
+            polls,
             clock: Clock::new(store.clone()),
             follower: Follower::new(store.clone(), flows.clone(), settings.clone()),
-            templates: Templates::new(secrets, settings.globals.clone()),
+            templates,
             metrics: SchedulerMetrics::new(metrics),
             store,
             flows,
@@ -145,16 +173,20 @@ async fn run(mut work: Work, stop: Arc<Notify>, health: Arc<Health>) {
         work.metrics.looped(began.elapsed());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            () = work.polls.answered(), if !failing => {}
             () = stop.notified() => {}
         }
     }
+    work.stop().await;
 }
 
 pub(crate) struct Work {
     pub(crate) store: Store,
     pub(crate) flows: Flows,
     pub(crate) wakeups: Arc<dyn Wakeups>,
+    /// Of what the loop itself renders.
     pub(crate) templates: Templates,
+    pub(crate) polls: Polls,
     pub(crate) settings: ScheduleSettings,
     pub(crate) metrics: SchedulerMetrics,
     clock: Clock,
@@ -224,6 +256,7 @@ impl Work {
             Err(error) => tracing::error!(%error, "offers to Flow triggers cannot be dealt with"),
         }
         self.release(now).await?;
+        self.poll(now).await?;
         let mut progress = true;
         loop {
             let now = self.clock.now().await?;
@@ -257,6 +290,14 @@ impl Work {
         }
         self.followed = Some(Instant::now());
         Ok(())
+    }
+
+    /// The end: what evaluations have come to is written, those that go on are left to others.
+    async fn stop(&mut self) {
+        let Ok(now) = self.clock.now().await else { return };
+        if let Err(error) = self.settle_last(now).await {
+            tracing::warn!(%error, "evaluations of polling triggers are left to other schedulers");
+        }
     }
 
     /// Triggers whose execution has ended go on, or are disabled by `stopAfter`.
@@ -295,16 +336,26 @@ impl Work {
         now: Timestamp,
     ) -> TriggerState {
         let free = TriggerState { execution: None, locked_at: None, ..row.state.clone() };
-        let Some((flow, trigger, schedule)) = parts(stored, index) else { return free };
-        let recover = self.settings.recover(trigger);
-        let look = |calendar: &Calendar<'_>| unlocked(&row.state, schedule, calendar, recover, now);
-        let mut state = self.settings.with_calendar(stored, flow, trigger, look).ok().flatten().unwrap_or(free);
+        let mut state = free.clone();
+        let trigger = match parts(stored, index) {
+            Some((flow, trigger, schedule)) => {
+                let recover = self.settings.recover(trigger);
+                let look = |calendar: &Calendar<'_>| unlocked(&row.state, schedule, calendar, recover, now);
+                state = self.settings.with_calendar(stored, flow, trigger, look).ok().flatten().unwrap_or(free);
+                trigger
+            }
+            None => match stored.flow.as_ref().ok().and_then(|flow| flow.triggers.get(index)) {
+                // It asks again at once where its time has passed.
+                Some(trigger) => trigger,
+                None => return free,
+            },
+        };
         if let Some(ended) = ended.filter(|ended| trigger.stop_after.contains(ended)) {
             state.disabled = true;
             state.message = Some(format!("stopAfter: an execution ended {ended}"));
             tracing::info!(
                 tenant = %row.key.tenant, namespace = %row.key.namespace, flow = %row.key.flow_id,
-                trigger = %row.key.trigger_id, state = %ended, "a schedule is disabled by stopAfter"
+                trigger = %row.key.trigger_id, state = %ended, "a trigger is disabled by stopAfter"
             );
         }
         state
@@ -403,18 +454,19 @@ impl Work {
     }
 }
 
-/// Where the trigger of a row stands among the schedules of its flow; `None` while the two do not belong together,
-/// which the next look at the flows settles.
+/// Where the trigger of a row stands among the triggers of its flow; `None` while the two do not belong together, which
+/// the next look at the flows settles.
 fn index_of(stored: &StoredFlow, row: &TriggerRow) -> Option<usize> {
     let flow = stored.flow.as_ref().ok().filter(|_| stored.revision >= row.flow_revision)?;
-    let index = schedules(flow).position(|(trigger, _)| trigger.id == row.key.trigger_id)?;
-    schedules(flow).nth(index).filter(|(trigger, _)| definition_of(trigger) == row.definition).map(|_| index)
+    let is_it = |trigger: &Trigger| trigger.id == row.key.trigger_id && definition_of(trigger) == row.definition;
+    timed(flow).find(|(trigger, _)| is_it(trigger))?;
+    flow.triggers.iter().position(is_it)
 }
 
-fn parts(
-    stored: &StoredFlow,
-    index: usize,
-) -> Option<(&windhover_flow::Flow, &windhover_flow::Trigger, &windhover_flow::Schedule)> {
+/// A schedule of a flow by its place among all triggers.
+fn parts(stored: &StoredFlow, index: usize) -> Option<(&windhover_flow::Flow, &Trigger, &windhover_flow::Schedule)> {
     let flow = stored.flow.as_ref().ok()?;
-    schedules(flow).nth(index).map(|(trigger, schedule)| (flow.as_ref(), trigger, schedule))
+    let wanted = flow.triggers.get(index)?;
+    let (trigger, schedule) = schedules(flow).find(|(trigger, _)| trigger.id == wanted.id)?;
+    Some((flow.as_ref(), trigger, schedule))
 }

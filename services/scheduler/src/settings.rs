@@ -55,6 +55,9 @@ impl ScheduleSettings {
                 "tenantId": stored.tenant.as_str(),
             }),
         );
+        if !flow.namespace_variables.is_empty() {
+            set("namespace", flow.namespace_variables.as_ref().clone().into());
+        }
         set("vars", flow.variables.clone().into());
         set("labels", nested_labels(&flow.labels).into());
         variables

@@ -1,4 +1,4 @@
-//! What people do with schedules: disable, unlock, backfill, look ahead.
+//! What people do with schedules and polling triggers: disable, unlock, backfill, look ahead.
 
 use windhover_executor::{Flows, StoredFlow};
 use windhover_flow::{Calendar, Flow, Schedule, Trigger};
@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use crate::{
     ScheduleSettings,
-    follow::{definition_of, fit_flow, schedules},
+    follow::{Timed, definition_of, fit_flow, timed},
     plan::{caught_up, unlocked},
 };
 
-/// Changes and shows the schedules of flows. Cheap to clone.
+/// Changes and shows the schedules and polling triggers of flows. Cheap to clone.
 #[derive(Clone)]
 pub struct Triggers {
     store: Store,
@@ -36,7 +36,7 @@ pub struct NewBackfill {
     pub labels: Vec<Label>,
 }
 
-/// A schedule of the newest revision of a flow.
+/// A trigger of the newest revision of a flow that schedulers evaluate.
 struct Found {
     stored: Arc<StoredFlow>,
     flow: Arc<Flow>,
@@ -44,8 +44,8 @@ struct Found {
 }
 
 impl Found {
-    fn parts(&self) -> Option<(&Trigger, &Schedule)> {
-        schedules(&self.flow).find(|(trigger, _)| trigger.id == self.trigger_id)
+    fn parts(&self) -> Option<(&Trigger, Timed<'_>)> {
+        timed(&self.flow).find(|(trigger, _)| trigger.id == self.trigger_id)
     }
 }
 
@@ -63,7 +63,7 @@ impl Triggers {
         fit_flow(&self.store, &self.flows, &self.settings, tenant, namespace, flow_id, now).await
     }
 
-    /// A schedule as it is now.
+    /// A trigger as it is now.
     ///
     /// # Errors
     /// TRIGGER_NOT_FOUND, TRIGGER_NOT_SCHEDULED, UNAVAILABLE; also of all other methods.
@@ -72,16 +72,17 @@ impl Triggers {
         self.row(key, &found).await
     }
 
-    /// Lets a schedule rest, or act again: dates that passed while it rested are handled as missed ones. A list of dates goes
+    /// Lets a trigger rest, or act again: dates of a schedule that passed while it rested are handled as missed ones. A list of dates goes
     /// on where it stood.
     ///
     /// # Errors
     /// See [`Self::get`].
     pub async fn set_disabled(&self, key: &TriggerKey, disabled: bool) -> Result<TriggerRow, Error> {
-        self.change(key, |row, state, calendar| {
+        self.change(key, |row, state, around| {
             if !disabled && row.state.disabled {
-                let recover = calendar.recover;
-                *state = caught_up(state.clone(), calendar.dates, recover, calendar.now);
+                if let Some(dates) = &around.dates {
+                    *state = caught_up(state.clone(), dates.calendar, dates.recover, around.now);
+                }
                 state.message = None;
             }
             state.disabled = disabled;
@@ -90,16 +91,21 @@ impl Triggers {
         .await
     }
 
-    /// Lets a schedule go on although its execution has not ended.
+    /// Lets a trigger go on although its execution, or its evaluation, has not ended.
     ///
     /// # Errors
     /// TRIGGER_NOT_LOCKED, and see [`Self::get`].
     pub async fn unlock(&self, key: &TriggerKey) -> Result<TriggerRow, Error> {
-        self.change(key, |row, state, calendar| {
-            if row.state.execution.is_none() {
+        self.change(key, |row, state, around| {
+            if row.state.execution.is_none() && row.state.evaluating_at.is_none() {
                 return Err(refused("TRIGGER_NOT_LOCKED", format!("the trigger {} waits for no execution", name(key))));
             }
-            *state = unlocked(state, calendar.schedule, calendar.dates, calendar.recover, calendar.now);
+            *state = match &around.dates {
+                Some(dates) => unlocked(state, dates.schedule, dates.calendar, dates.recover, around.now),
+                None => TriggerState { execution: None, locked_at: None, ..state.clone() },
+            };
+            state.evaluating_at = None;
+            state.worker = None;
             Ok(())
         })
         .await
@@ -115,7 +121,11 @@ impl Triggers {
             return Err(Error::new(ErrorKind::InvalidArgument, "LABEL_RESERVED", message.clone())
                 .field(format!("labels.{}", label.key), message));
         }
-        self.change(key, |row, state, calendar| {
+        self.change(key, |row, state, around| {
+            if around.dates.is_none() {
+                let message = format!("the trigger {} has no dates that could be run again", name(key));
+                return Err(refused("TRIGGER_NOT_SCHEDULED", message));
+            }
             if row.state.backfill.as_ref().is_some_and(|backfill| backfill.id == new.id) {
                 // Asked for twice.
                 return Ok(());
@@ -123,14 +133,14 @@ impl Triggers {
             if row.state.backfill.is_some() {
                 return Err(refused("BACKFILL_EXISTS", format!("the trigger {} has a backfill already", name(key))));
             }
-            let end = new.end.unwrap_or(calendar.now);
-            if new.start > calendar.now {
+            let end = new.end.unwrap_or(around.now);
+            if new.start > around.now {
                 return Err(wrong("start", "must not be in the future"));
             }
             if end < new.start {
                 return Err(wrong("end", "must not be before `start`"));
             }
-            if end > calendar.now {
+            if end > around.now {
                 return Err(wrong("end", "must not be in the future"));
             }
             state.backfill = Some(Backfill {
@@ -205,7 +215,12 @@ impl Triggers {
             Some(from) => from,
             None => self.store.now().await?,
         };
-        let Some((trigger, _)) = found.parts() else { return Err(not_found(key)) };
+        let Some((trigger, kind)) = found.parts() else { return Err(not_found(key)) };
+        if let Timed::Poll(http) = kind {
+            let next = self.row(key, &found).await?.state.next_at.unwrap_or(from).max(from);
+            let each = |n: usize| next.plus(http.interval.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX)));
+            return Ok((0..count).map(each).collect());
+        }
         let dates =
             self.settings.with_calendar(&found.stored, &found.flow, trigger, |calendar| calendar.list(from, count));
         dates.map_err(|error| unreadable(&error)).map(Option::unwrap_or_default)
@@ -226,7 +241,7 @@ impl Triggers {
         };
         let found = Found { trigger_id: trigger.id.clone(), flow, stored };
         if found.parts().is_none() {
-            let message = format!("the trigger {} starts executions at no dates", name(key));
+            let message = format!("the trigger {} is evaluated by no scheduler", name(key));
             return Err(refused("TRIGGER_NOT_SCHEDULED", message));
         }
         Ok(found)
@@ -252,13 +267,16 @@ impl Triggers {
         let found = self.find(key).await?;
         self.row(key, &found).await?;
         let now = self.store.now().await?;
-        let Some((trigger, schedule)) = found.parts() else { return Err(not_found(key)) };
+        let Some((trigger, kind)) = found.parts() else { return Err(not_found(key)) };
         let recover = self.settings.recover(trigger);
         let changed = self
             .store
             .change_trigger(key, |row, state| {
+                let Timed::Schedule(schedule) = kind else {
+                    return change(row, state, &Surroundings { dates: None, now });
+                };
                 let change = |calendar: &Calendar<'_>| {
-                    change(row, state, &Surroundings { schedule, dates: calendar, recover, now })
+                    change(row, state, &Surroundings { dates: Some(Dates { schedule, calendar, recover }), now })
                 };
                 match self.settings.with_calendar(&found.stored, &found.flow, trigger, change) {
                     Ok(changed) => changed.unwrap_or(Ok(())),
@@ -276,10 +294,15 @@ impl Triggers {
 
 /// What a change of a trigger may look at.
 struct Surroundings<'a, 'c> {
-    schedule: &'a Schedule,
-    dates: &'a Calendar<'c>,
-    recover: windhover_flow::RecoverMissed,
+    /// Of a schedule.
+    dates: Option<Dates<'a, 'c>>,
     now: Timestamp,
+}
+
+struct Dates<'a, 'c> {
+    schedule: &'a Schedule,
+    calendar: &'a Calendar<'c>,
+    recover: windhover_flow::RecoverMissed,
 }
 
 fn name(key: &TriggerKey) -> String {

@@ -2,18 +2,21 @@
 
 use serde_json::{Value, json};
 use windhover_executor::Flows;
-use windhover_flow::{Calendar, ScheduleDates};
+use windhover_flow::{Calendar, ScheduleDates, format_duration};
 use windhover_store::{Store, TriggerFilter};
 use windhover_types::{Error, Timestamp};
 
-use crate::{ScheduleSettings, follow::schedules};
+use crate::{
+    ScheduleSettings,
+    follow::{Timed, timed},
+};
 
 /// Rows that one query reads.
 const PAGE: u64 = 1_000;
 /// Rows that are shown; more are counted.
 const MOST: usize = 10_000;
 
-/// The schedules of all flows, with what comes next. Cheap to clone.
+/// The schedules and polling triggers of all flows, with what comes next. Cheap to clone.
 #[derive(Clone)]
 pub struct SchedulerView {
     pub(crate) store: Store,
@@ -41,8 +44,7 @@ impl SchedulerView {
                     let key = &row.key;
                     let Some(stored) = self.flows.cached(&tenant, &key.namespace, &key.flow_id, None) else { continue };
                     let Ok(flow) = &stored.flow else { continue };
-                    let Some((trigger, schedule)) = schedules(flow).find(|(trigger, _)| trigger.id == key.trigger_id)
-                    else {
+                    let Some((trigger, kind)) = timed(flow).find(|(trigger, _)| trigger.id == key.trigger_id) else {
                         continue;
                     };
                     count += 1;
@@ -56,8 +58,13 @@ impl SchedulerView {
                         found.ok().flatten().unwrap_or_else(|| at.to_string())
                     };
                     let mut shape = json!({"id": trigger.id, "type": trigger.type_name});
-                    if let ScheduleDates::Cron(cron) = &schedule.dates {
-                        shape["cron"] = json!(cron.source());
+                    match kind {
+                        Timed::Schedule(schedule) => {
+                            if let ScheduleDates::Cron(cron) = &schedule.dates {
+                                shape["cron"] = json!(cron.source());
+                            }
+                        }
+                        Timed::Poll(http) => shape["interval"] = json!(format_duration(http.interval)),
                     }
                     let mut entry = json!({
                         "tenantId": tenant.as_str(),

@@ -11,7 +11,7 @@ use windhover_flow::{
     Flow, FlowTrigger, InputsError, OpenWindow, Trigger, TriggerKind, WindowSpec, WindowStep, fill_defaults,
 };
 use windhover_store::{Batch, CommitError, WindowKey, WindowOfferRow, WindowTaken};
-use windhover_types::{Error, ErrorKind, JsonMap, Timestamp};
+use windhover_types::{Error, ErrorKind, JsonMap, Masker, Timestamp};
 
 use crate::{firing::created_row, scheduler::Work};
 
@@ -143,13 +143,27 @@ impl Work {
         outputs: &JsonMap,
         now: Timestamp,
     ) -> Result<JsonMap, String> {
+        // Expressions see what is sealed in them; the execution keeps it sealed.
+        let mut shown = Value::Object(outputs.clone());
+        let secrets = self.templates.open(&found.stored.tenant, &mut shown).await?;
+        let filled = self.filled(found, offer, shown, now).await;
+        filled.map_err(|why| Masker::of_all_forms(&secrets).mask(&why))
+    }
+
+    async fn filled(
+        &self,
+        found: &Listening<'_>,
+        offer: &WindowOffer,
+        outputs: Value,
+        now: Timestamp,
+    ) -> Result<JsonMap, String> {
+        let is_empty = outputs.as_object().is_none_or(JsonMap::is_empty);
         let mut trigger = offer.variables.clone();
         let given = match found.inputs {
             None => JsonMap::new(),
-            Some(_) if outputs.is_empty() => offer.inputs.clone()?,
+            Some(_) if is_empty => offer.inputs.clone()?,
             Some(inputs) => {
-                let only =
-                    Value::Object([("outputs".to_owned(), Value::Object(outputs.clone()))].into_iter().collect());
+                let only = Value::Object([("outputs".to_owned(), outputs.clone())].into_iter().collect());
                 let mut variables = SharedVariables::default();
                 for (name, value) in &self.settings.globals {
                     if name == "envs" || name == "globals" {
@@ -164,7 +178,7 @@ impl Work {
                 }
             }
         };
-        trigger.insert("outputs".to_owned(), Value::Object(outputs.clone()));
+        trigger.insert("outputs".to_owned(), outputs);
         let variables = self.templates.variables(found.stored, found.flow, Some(&trigger));
         let fill = |environment: &Environment<'_>| match fill_defaults(&found.flow.inputs, &given, environment) {
             Err(InputsError::Needs(_)) => ControlFlow::Continue(()),

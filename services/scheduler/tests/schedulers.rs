@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use windhover_engine::Execution;
-use windhover_executor::{ApplyOptions, Flows, SecretSource, new_id};
+use windhover_executor::{ApplyOptions, Flows, NoWorld, SecretSource, new_id};
+use windhover_outbound::{Client, ClientConfig};
 use windhover_queue::in_process_wakeups;
 use windhover_scheduler::{NewBackfill, ScheduleSettings, Scheduler, SchedulerConfig, TriggerKey, Triggers};
 use windhover_store::{Batch, ExecutionFilter, Registration, Store};
@@ -117,6 +118,8 @@ async fn start(store: &Store, flows: &Flows) -> Result<Scheduler> {
         flows: flows.clone(),
         wakeups: Arc::new(wakeups),
         secrets: Arc::new(NoSecrets),
+        world: Arc::new(NoWorld),
+        http: Client::new(ClientConfig::default())?,
         metrics: Metrics::new(MetricsConfig::default()),
         settings: ScheduleSettings::default(),
     };

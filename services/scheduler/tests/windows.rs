@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use windhover_engine::{Execution, WindowOffer};
 use windhover_executor::{ApplyOptions, Flows, SecretSource, new_id};
 use windhover_flow::WindowEvent;
+use windhover_outbound::{Client, ClientConfig};
 use windhover_queue::in_process_wakeups;
 use windhover_scheduler::{ScheduleSettings, Scheduler, SchedulerConfig};
 use windhover_store::{Batch, ExecutionFilter, Registration, Store, WindowOfferRow};
@@ -49,6 +50,8 @@ async fn start(store: &Store) -> Result<Scheduler> {
         flows: Flows::load(store.clone()).await?,
         wakeups: Arc::new(wakeups),
         secrets: Arc::new(NoSecrets),
+        world: Arc::new(windhover_executor::NoWorld),
+        http: Client::new(ClientConfig::default())?,
         metrics: Metrics::new(MetricsConfig::default()),
         settings: ScheduleSettings::default(),
     };

@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use windhover_types::{Secret, Tenant};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use windhover_types::{Cipher, Secret, Tenant};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -108,6 +109,11 @@ impl Keyring {
         Ok(Secret::new(text))
     }
 
+    /// What seals values of executions of this tenant: they open wherever they are carried, for this tenant alone.
+    pub fn of_tenant(&self, tenant: &Tenant) -> TenantCipher {
+        TenantCipher { keyring: self.clone(), tenant: tenant.clone() }
+    }
+
     /// Something to be stored with the installation, by which [`Keyring::verify_check`] tells a wrong master key.
     pub fn key_check(&self) -> Result<Vec<u8>, CryptoError> {
         self.0.master.wrap(&[CHECK], CHECK)
@@ -120,6 +126,57 @@ impl Keyring {
     fn unwrap(&self, tenant: &Tenant, key: &DataKey) -> Result<Key, CryptoError> {
         let bytes = self.0.master.unwrap(&data_key_context(tenant, &key.id.to_be_bytes()), &key.wrapped)?;
         <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).map_err(|_| CryptoError::UnknownFormat)
+    }
+}
+
+/// Seals values of one tenant's executions to texts: base64 of the second form of [`crate::sealed`], since a tenant may
+/// have many more of them than of secrets.
+#[derive(Clone)]
+pub struct TenantCipher {
+    keyring: Keyring,
+    tenant: Tenant,
+}
+
+impl TenantCipher {
+    fn context(&self) -> Vec<&[u8]> {
+        value_context(&self.tenant, &["sealed value"])
+    }
+
+    fn seal_bytes(&self, value: &Secret) -> Result<Vec<u8>, CryptoError> {
+        let tenants = self.keyring.0.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let (id, key) = tenants.get(&self.tenant).and_then(|keys| keys.last()).ok_or(CryptoError::NoDataKey(1))?;
+        sealed::seal_one_of_many(key, *id, &self.context(), value.expose().as_bytes())
+    }
+
+    fn open_bytes(&self, sealed: &[u8]) -> Result<Secret, CryptoError> {
+        let id = sealed::key_id(sealed)?;
+        let tenants = self.keyring.0.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = tenants.get(&self.tenant).map(Vec::as_slice).unwrap_or_default();
+        let (_, key) = keys.iter().find(|(have, _)| *have == id).ok_or(CryptoError::NoDataKey(id))?;
+        let value = sealed::open(key, &self.context(), sealed)?;
+        std::str::from_utf8(&value).map(Secret::new).map_err(|_| CryptoError::UnknownFormat)
+    }
+}
+
+impl Cipher for TenantCipher {
+    fn seal(&self, value: &Secret) -> Result<String, String> {
+        self.seal_bytes(value).map(|sealed| BASE64_STANDARD.encode(sealed)).map_err(|error| error.to_string())
+    }
+
+    fn open(&self, sealed: &str) -> Result<Option<Secret>, String> {
+        let Ok(bytes) = BASE64_STANDARD.decode(sealed) else { return Ok(None) };
+        match self.open_bytes(&bytes) {
+            Ok(secret) => Ok(Some(secret)),
+            // Nobody here has sealed it.
+            Err(CryptoError::UnknownFormat) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Debug for TenantCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TenantCipher({}, ******)", self.tenant)
     }
 }
 

@@ -12,8 +12,8 @@ mod keyring;
 mod master;
 mod sealed;
 
-pub use files::{FileEntry, FileUri, Files, FilesError, S3Config, UriError};
-pub use keyring::{DataKey, Keyring};
+pub use files::{FileEntry, FileUri, FileVersion, Files, FilesError, NamespaceFile, S3Config, UriError, VersionError};
+pub use keyring::{DataKey, Keyring, TenantCipher};
 pub use master::{MasterKey, MasterKeyError};
 
 /// Why something could not be opened. Says nothing of keys or values.

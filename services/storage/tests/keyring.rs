@@ -1,7 +1,7 @@
 //! What opens, and what must not.
 
 use windhover_storage::{CryptoError, DataKey, Keyring, MasterKey, MasterKeyError};
-use windhover_types::{Secret, Tenant};
+use windhover_types::{Cipher, Secret, Tenant};
 
 const PLACE: &[&str] = &["company.team", "DB_PASSWORD"];
 
@@ -102,4 +102,28 @@ fn what_is_no_master_key_is_refused_without_repeating_it() {
     let master = MasterKey::generate().unwrap();
     let shown = format!("{master:?} {:?}", Keyring::new(master.clone()));
     assert!(!shown.contains(master.to_base64().expose()));
+}
+
+#[test]
+fn values_of_executions_open_for_their_tenant_in_another_process_and_for_nobody_else() {
+    let master = MasterKey::generate().unwrap();
+    let (acme, globex) = (tenant("acme"), tenant("globex"));
+    let (keyring, keys) = keyring_with(&master, &[&acme, &globex]);
+    let cipher = keyring.of_tenant(&acme);
+    let value = Secret::new("pa ss ✓");
+    let sealed = cipher.seal(&value).unwrap();
+    assert_ne!(sealed, cipher.seal(&value).unwrap(), "a key of its own");
+    assert!(!format!("{cipher:?}").contains("pa ss"));
+
+    let later = Keyring::new(MasterKey::parse(&master.to_base64()).unwrap());
+    assert!(later.of_tenant(&acme).open(&sealed).is_err(), "its keys are not there yet");
+    later.add(&acme, &keys[..1]).unwrap();
+    assert_eq!(later.of_tenant(&acme).open(&sealed).unwrap(), Some(value));
+
+    assert!(keyring.of_tenant(&globex).open(&sealed).is_err());
+    let changed = sealed.replace(&sealed[40..44], "AAAA");
+    assert!(cipher.open(&changed).is_err());
+    for foreign in ["", "AAAA", "not base64 at all!", "bm9ib2R5IGhhcyBzZWFsZWQgdGhpcyBoZXJl"] {
+        assert_eq!(cipher.open(foreign).unwrap(), None, "{foreign}");
+    }
 }

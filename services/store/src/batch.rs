@@ -31,6 +31,8 @@ pub struct Batch {
     pub jobs_started: Vec<JobRow>,
     /// Already gone is fine.
     pub jobs_ended: Vec<JobKey>,
+    /// What workers have told of attempts that run; jobs that are gone stay gone.
+    pub jobs_noted: Vec<JobNote>,
     pub inbox_sent: Vec<InboxRow>,
     /// Inbox rows that this batch has dealt with; the count must be exact.
     pub inbox_done: Vec<InboxKey>,
@@ -132,6 +134,16 @@ pub struct JobKey {
     pub execution: Id,
     pub task_run: Id,
     pub dispatch: u32,
+}
+
+/// What a worker has told of an attempt that it runs, beside the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobNote {
+    pub key: JobKey,
+    /// Who has begun it; `None` leaves what is stored.
+    pub worker: Option<String>,
+    /// How many of its log lines are stored with this batch; a lower number than the stored one changes nothing.
+    pub lines: u32,
 }
 
 /// Which inbox row, and of which execution: when the row is gone, that is what has to be looked at again.

@@ -135,6 +135,7 @@ entity!(jobs, "jobs", {
     deadline: i64,
     losses: i32,
     worker: Option<String>,
+    lines: i32,
 });
 
 entity!(inbox, "inbox", {
@@ -374,4 +375,14 @@ entity!(flow_slots, "flow_slots", {
     shard: i16,
     holds: bool,
     since: i64,
+});
+
+entity!(file_removals, "file_removals", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    tenant: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    execution: Vec<u8>,
+    namespace: String,
+    flow_id: String,
+    at: i64,
 });

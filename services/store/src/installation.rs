@@ -37,6 +37,12 @@ impl Store {
         self.database_now(self.read()).await
     }
 
+    /// What tells this installation from every other one: made with its tables, the same for ever.
+    pub async fn installation(&self) -> Result<String> {
+        let row = installation::Entity::find().one(self.read()).await?;
+        Ok(row.map(|row| row.created_at.to_string()).unwrap_or_default())
+    }
+
     pub(crate) async fn database_now(&self, db: &impl ConnectionTrait) -> Result<Timestamp> {
         let sql = format!("SELECT {}", self.backend().now());
         let row = db.query_one_raw(self.statement(&sql, [])).await?;

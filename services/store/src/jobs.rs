@@ -1,8 +1,8 @@
 //! Jobs that somebody holds or should hold, and the groups of workers that may.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use windhover_types::{Tenant, Timestamp};
 
 use crate::{
@@ -10,12 +10,15 @@ use crate::{
     bulk::{
         Bulk,
         Kind::{Bytes, Int, NullText, Text},
-        boolean, free_text, id, int, tenant, text, text_or_null, time,
+        boolean, free_text, id, int, tenant, text, text_or_null,
     },
     entity::{jobs, worker_group_permissions, worker_groups},
     error::Result,
     rows::{number, parse_id},
 };
+
+/// Jobs that one query asks for; bounds the length of its text.
+const CHUNK: usize = 256;
 
 /// A job whose holder was heard of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,33 +52,43 @@ static RENEW_JOBS: Bulk = Bulk::new(
         ("task_run", Bytes),
         ("dispatch", Int),
         ("worker", NullText),
-        ("deadline", Int),
+        ("lease", Int),
     ],
-    "UPDATE jobs SET deadline = u.deadline, worker = COALESCE(u.worker, jobs.worker) FROM u \
+    "UPDATE jobs SET deadline = {now} + u.lease, worker = COALESCE(u.worker, jobs.worker) FROM u \
      WHERE jobs.tenant = u.tenant AND jobs.execution = u.execution AND jobs.task_run = u.task_run \
-     AND jobs.dispatch = u.dispatch AND jobs.deadline < u.deadline",
+     AND jobs.dispatch = u.dispatch AND jobs.deadline < {now} + u.lease",
 );
 
 impl Store {
     /// All jobs of these shards that somebody holds or should hold, in order of their deadlines.
     pub async fn jobs(&self, shards: &[u16]) -> Result<Vec<JobRow>> {
-        self.find_jobs(shards, None, None).await
-    }
-
-    /// Jobs of these shards whose deadline has passed, earliest first.
-    pub async fn expired_jobs(&self, shards: &[u16], now: Timestamp, limit: u64) -> Result<Vec<JobRow>> {
-        self.find_jobs(shards, Some(now), Some(limit)).await
-    }
-
-    async fn find_jobs(&self, shards: &[u16], until: Option<Timestamp>, limit: Option<u64>) -> Result<Vec<JobRow>> {
-        let mut query = jobs::Entity::find()
+        let query = jobs::Entity::find()
             .filter(jobs::Column::Shard.is_in(shards.iter().map(|shard| *shard as i16)))
-            .order_by_asc(jobs::Column::Deadline)
-            .limit(limit);
-        if let Some(until) = until {
-            query = query.filter(jobs::Column::Deadline.lte(until.as_micros()));
-        }
+            .order_by_asc(jobs::Column::Deadline);
         query.all(self.read()).await?.into_iter().map(job).collect()
+    }
+
+    /// Those of these jobs whose deadline has passed, by the database's clock.
+    pub async fn overdue_jobs(&self, keys: &[JobKey]) -> Result<Vec<JobRow>> {
+        let mut overdue = Vec::new();
+        for chunk in keys.chunks(CHUNK) {
+            let rows: Vec<String> = (0..chunk.len())
+                .map(|at| {
+                    let [a, b, c, d] = [1, 2, 3, 4].map(|part| at * 4 + part);
+                    format!("(tenant = ${a} AND execution = ${b} AND task_run = ${c} AND dispatch = ${d})")
+                })
+                .collect();
+            let sql =
+                format!("SELECT * FROM jobs WHERE deadline <= {} AND ({})", self.backend().now(), rows.join(" OR "));
+            let values = chunk
+                .iter()
+                .flat_map(|key| [tenant(&key.tenant), id(key.execution), id(key.task_run), int(key.dispatch)]);
+            let found = jobs::Entity::find().from_raw_sql(self.statement(&sql, values)).all(self.read()).await?;
+            for row in found {
+                overdue.push(job(row)?);
+            }
+        }
+        Ok(overdue)
     }
 
     /// Jobs that this worker was last known to hold.
@@ -84,9 +97,11 @@ impl Store {
         query.order_by_asc(jobs::Column::Deadline).all(self.read()).await?.into_iter().map(job).collect()
     }
 
-    /// Their holders were heard of: moves the deadlines of these jobs to `deadline`, if that is later. Jobs that are
-    /// gone stay gone; tells how many were moved. Needs no fence: a later deadline makes nothing happen.
-    pub async fn renew_jobs(&self, renewals: &[JobRenewal], deadline: Timestamp) -> Result<u64> {
+    /// Their holders were heard of: moves the deadlines of these jobs to so long from now, by the database's clock, if
+    /// that is later. Jobs that are gone stay gone; tells how many were moved. Needs no fence: a later deadline makes
+    /// nothing happen.
+    pub async fn renew_jobs(&self, renewals: &[JobRenewal], lease: Duration) -> Result<u64> {
+        let lease = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
         let mut sorted: Vec<&JobRenewal> = renewals.iter().collect();
         let order = |key: &JobKey| (key.tenant.clone(), key.execution, key.task_run, key.dispatch);
         sorted.sort_by_cached_key(|renewal| order(&renewal.key));
@@ -99,7 +114,7 @@ impl Store {
                 id(key.task_run),
                 int(key.dispatch),
                 text_or_null(worker.as_deref().map(free_text)),
-                time(deadline),
+                int(lease),
             ]);
         }
         Ok(rows.run(self.write()).await?)

@@ -1,7 +1,7 @@
 //! Values by key in a namespace, which flows keep between their executions.
 //!
 //! An entry whose time has passed by the database's clock counts as absent, but stays until it is purged, so that a
-//! reader can tell the two apart.
+//! reader can tell the two apart. Every write is also kept as a version of its own (see `key_versions`).
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct KvRow {
     /// How its writer meant it: STRING, NUMBER, BOOLEAN, DATETIME, DATE, DURATION, JSON.
     pub kind: String,
     pub description: Option<String>,
-    /// Grows with every write while the entry is there; begins anew at 1.
+    /// Grows with every write, also over an entry that was deleted; from 1, as long as its versions are not purged.
     pub version: u32,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -68,10 +68,11 @@ impl Store {
         let over = if new.overwrite { "" } else { " WHERE kv_entries.expires_at <= $7" };
         let sql = format!(
             "INSERT INTO kv_entries (tenant, namespace, key, value, kind, description, version, created_at, updated_at, \
-             expires_at) VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7, $8) \
+             expires_at) VALUES ($1, $2, $3, $4, $5, $6, 1 + COALESCE((SELECT MAX(v.version) FROM kv_versions v \
+             WHERE v.tenant = $1 AND v.namespace = $2 AND v.key = $3), 0), $7, $7, $8) \
              ON CONFLICT (tenant, namespace, key) DO UPDATE SET value = excluded.value, kind = excluded.kind, \
              description = excluded.description, updated_at = excluded.updated_at, expires_at = excluded.expires_at, \
-             version = CASE WHEN kv_entries.expires_at <= $7 THEN 1 ELSE kv_entries.version + 1 END, \
+             version = kv_entries.version + 1, \
              created_at = CASE WHEN kv_entries.expires_at <= $7 THEN $7 ELSE kv_entries.created_at END{over} \
              RETURNING version"
         );
@@ -85,13 +86,23 @@ impl Store {
             time(now),
             time_or_null(new.expires_in.map(|lifetime| now.plus(lifetime))),
         ];
-        let row = db.query_one_raw(self.statement(&sql, values)).await?;
-        db.commit().await?;
+        let row = db.query_one_raw(self.statement(&sql, values.clone())).await?;
         let version: Option<i32> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        if let Some(version) = version {
+            // A server of the version before may have written without keeping one.
+            let sql = "INSERT INTO kv_versions (tenant, namespace, key, value, kind, description, written_at, \
+                       expires_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+                       ON CONFLICT (tenant, namespace, key, version) DO UPDATE SET value = excluded.value, \
+                       kind = excluded.kind, description = excluded.description, written_at = excluded.written_at, \
+                       expires_at = excluded.expires_at";
+            let values = values.into_iter().chain([int(version)]);
+            db.execute_raw(self.statement(sql, values)).await?;
+        }
+        db.commit().await?;
         version.map(|version| number("key", version)).transpose()
     }
 
-    /// `false`: there was none. An expired one counts as absent, and goes.
+    /// `false`: there was none. An expired one counts as absent, and goes. Its versions stay until they are purged.
     pub async fn delete_kv(&self, of: &Tenant, namespace: &str, key: &str) -> Result<bool> {
         let now = self.backend().now();
         let sql = format!(
@@ -155,16 +166,6 @@ impl Store {
             .filter(Condition::all().add_option(filter::namespaces(kv_entries::Column::Namespace, &within)))
             .limit(1);
         Ok(entry.into_tuple::<String>().one(self.read()).await?.is_some())
-    }
-
-    /// Forgets at most `limit` entries whose time has passed, of all tenants; tells how many.
-    pub async fn purge_expired_kv(&self, limit: u64) -> Result<u64> {
-        let sql = format!(
-            "DELETE FROM kv_entries WHERE (tenant, namespace, key) IN \
-             (SELECT tenant, namespace, key FROM kv_entries WHERE expires_at <= {} ORDER BY expires_at LIMIT $1)",
-            self.backend().now()
-        );
-        Ok(self.write().execute_raw(self.statement(&sql, [int(limit as i64)])).await?.rows_affected())
     }
 }
 

@@ -13,6 +13,7 @@ mod bulk;
 mod cluster;
 mod commit;
 mod connect;
+mod counts;
 mod deletion;
 mod depth;
 mod entity;
@@ -25,6 +26,7 @@ mod inbox;
 mod installation;
 mod jobs;
 mod key_values;
+mod key_versions;
 mod logs;
 mod namespaces;
 mod requests;
@@ -46,7 +48,8 @@ pub use cluster::{
     ServiceInfo, ServiceKind, ServiceState, ShardRow, Vitals,
 };
 pub use connect::ConnectError;
-pub use deletion::{DeleteAlso, Deleted};
+pub use counts::{CountFilter, FlowCount};
+pub use deletion::{DeleteAlso, Deleted, EndedFilter, ExecutionPlace, PurgeOf, Purged};
 pub use depth::{Depth, GroupDepth, ShardDepth, TenantDepth, TenantDepths};
 pub use error::{StoreError, Trouble};
 pub use executions::{ExecutionFilter, Snapshot, TaskRunFilter};
@@ -56,7 +59,8 @@ pub use inbox::Inbox;
 pub use installation::ShardsError;
 pub use jobs::{JobRenewal, WorkerGroup, WorkerGroupPermission};
 pub use key_values::{KvRow, NewKv};
-pub use logs::{LogCursor, LogFilter};
+pub use key_versions::{KvKeys, KvVersions};
+pub use logs::{LogCursor, LogFilter, LogPurge};
 pub use namespaces::{NamespaceRow, NamespaceSettings};
 pub use secrets::{DataKey, StoredSecret, namespace_and_parents};
 pub use slots::{SlotKey, SlotRow};
@@ -67,4 +71,4 @@ pub use triggers::{
     TriggerFilter, TriggerKey, TriggerRow, TriggerState,
 };
 pub use windows::{WindowKey, WindowOfferRow, WindowRow, WindowTaken};
-pub use work::StoredRun;
+pub use work::{JobLines, StoredRun};

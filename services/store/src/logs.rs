@@ -1,6 +1,9 @@
-//! Reading log lines and the numbers that tasks published.
+//! Log lines and the numbers that tasks published: reading them, and purging lines.
 
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    sea_query::{Expr, ExprTrait},
+};
 use windhover_engine::{MetricKind, TaskMetric};
 use windhover_types::{Id, Level, Tenant, Timestamp};
 
@@ -28,6 +31,21 @@ pub struct LogFilter {
     /// Somewhere in the message, whatever its case.
     pub text: Option<String>,
 }
+
+/// Which lines are purged: what is given must hold, all of it. Empty lists and open ranges ask nothing.
+#[derive(Debug, Clone, Default)]
+pub struct LogPurge {
+    pub namespaces: Vec<NamespaceFilter>,
+    pub flow_ids: Vec<String>,
+    pub executions: Vec<Id>,
+    pub levels: Vec<Level>,
+    pub at: TimeRange,
+}
+
+/// The last line of an execution that has not ended says where its next one belongs, also to whoever follows it.
+const NOT_THE_LAST_OF_AN_OPEN_ONE: &str = "(NOT EXISTS (SELECT 1 FROM executions e WHERE e.tenant = logs.tenant \
+     AND e.id = logs.execution AND e.open) OR logs.position < (SELECT MAX(m.position) FROM logs m \
+     WHERE m.tenant = logs.tenant AND m.execution = logs.execution))";
 
 /// A place in the lines of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +111,34 @@ impl Store {
         query.all(self.read()).await?.into_iter().map(rows::log).collect()
     }
 
+    /// Deletes at most `limit` lines, the oldest ones; tells how many. The last line of each execution that has not
+    /// ended stays.
+    pub async fn purge_logs(&self, tenant: &Tenant, purge: &LogPurge, limit: u64) -> Result<u64> {
+        use logs::Column;
+        let wanted = Condition::all()
+            .add(Column::Tenant.eq(tenant.as_str()))
+            .add_option(filter::namespaces(Column::Namespace, &purge.namespaces))
+            .add_option(filter::any_of(Column::FlowId, purge.flow_ids.iter().map(String::as_str)))
+            .add_option(filter::any_of(Column::Execution, bytes(&purge.executions)))
+            .add_option(filter::any_of(Column::Level, purge.levels.iter().map(|level| *level as i16)))
+            .add(filter::time(Column::At, purge.at))
+            .add(Expr::cust(NOT_THE_LAST_OF_AN_OPEN_ONE));
+        let chosen = logs::Entity::find()
+            .select_only()
+            .columns([Column::Execution, Column::Position])
+            .filter(wanted)
+            .order_by_asc(Column::At)
+            .limit(limit)
+            .into_query();
+        let place = Expr::tuple([Expr::col(Column::Execution), Expr::col(Column::Position)]);
+        let deleted = logs::Entity::delete_many()
+            .filter(Column::Tenant.eq(tenant.as_str()))
+            .filter(place.in_subquery(chosen))
+            .exec(self.write())
+            .await?;
+        Ok(deleted.rows_affected)
+    }
+
     /// What the tasks of an execution have published, in order.
     pub async fn list_task_metrics(&self, tenant: &Tenant, execution: Id, limit: u64) -> Result<Vec<MetricRow>> {
         let found = task_metrics::Entity::find()
@@ -106,9 +152,12 @@ impl Store {
     }
 }
 
+fn bytes(ids: &[Id]) -> Vec<Vec<u8>> {
+    ids.iter().map(|id| id.as_bytes().to_vec()).collect()
+}
+
 fn condition(filter: &LogFilter) -> Condition {
     use logs::Column;
-    let bytes = |ids: &[Id]| -> Vec<Vec<u8>> { ids.iter().map(|id| id.as_bytes().to_vec()).collect() };
     Condition::all()
         .add_option(filter::namespaces(Column::Namespace, &filter.namespaces))
         .add_option(filter::any_of(Column::FlowId, filter.flow_ids.iter().map(String::as_str)))

@@ -67,6 +67,11 @@ impl Store {
         found.into_iter().map(row).collect()
     }
 
+    /// The same of all tenants: for the start of a process.
+    pub async fn all_tenants_namespace_settings(&self) -> Result<Vec<NamespaceRow>> {
+        namespaces::Entity::find().all(self.read()).await?.into_iter().map(row).collect()
+    }
+
     /// Says something of a namespace, if its version is the expected one (0: nothing was said yet; `None`: whatever it
     /// is). Answers the new version, or `None` when it is another one. The version of the tenant's flows is raised
     /// with it: what they mean may have changed.
@@ -147,6 +152,24 @@ impl Store {
         // Secrets of the whole tenant have no namespace.
         names.remove("");
         Ok(names.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+    }
+}
+
+impl Store {
+    /// Names of the namespaces that hold a flow (that is not deleted), by name, after that one.
+    pub async fn list_flow_namespaces(&self, tenant: &Tenant, after: Option<&str>, limit: u64) -> Result<Vec<String>> {
+        let mut query = flows::Entity::find()
+            .select_only()
+            .column(flows::Column::Namespace)
+            .distinct()
+            .filter(flows::Column::Tenant.eq(tenant.as_str()))
+            .filter(crate::flows::is_newest())
+            .order_by_asc(flows::Column::Namespace)
+            .limit(limit);
+        if let Some(after) = after {
+            query = query.filter(flows::Column::Namespace.gt(after));
+        }
+        Ok(query.into_tuple().all(self.read()).await?)
     }
 }
 

@@ -12,7 +12,7 @@ use windhover_types::{Id, Tenant, Timestamp};
 use crate::{
     Store, TimerRow,
     bulk::{id, tenant},
-    entity::{executions, task_runs, timers},
+    entity::{executions, jobs, task_runs, timers},
     error::Result,
     rows::{self, number, parse, parse_id},
 };
@@ -30,8 +30,18 @@ pub struct StoredRun {
     pub next_seq: u32,
     /// Position of the next log line.
     pub next_log: i64,
+    /// Of attempts that run: the lines that are stored already. Those without any are left out.
+    pub job_lines: Vec<JobLines>,
     /// Why it was taken out of the sweeps.
     pub parked: Option<String>,
+}
+
+/// How many lines of an attempt that runs are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobLines {
+    pub task_run: Id,
+    pub dispatch: u32,
+    pub lines: u32,
 }
 
 impl Store {
@@ -55,6 +65,18 @@ impl Store {
                 .all(&db)
                 .await?;
             let ends = self.ends(&db, chunk).await?;
+            // Only what was handed to a worker has lines that came before its end.
+            let mut lines_by: HashMap<(String, Vec<u8>), Vec<JobLines>> = HashMap::new();
+            if open.iter().any(|run| run.dispatch > 0) {
+                let jobs = jobs::Entity::find()
+                    .filter(any_of(chunk, jobs::Column::Tenant, jobs::Column::Execution))
+                    .filter(jobs::Column::Lines.gt(0));
+                for row in jobs.all(&db).await? {
+                    let (task_run, dispatch) = (parse_id("job", &row.task_run)?, number("job", row.dispatch)?);
+                    let lines = JobLines { task_run, dispatch, lines: number("job", row.lines)? };
+                    lines_by.entry((row.tenant, row.execution)).or_default().push(lines);
+                }
+            }
             db.commit().await?;
 
             let mut open_by: HashMap<(String, Vec<u8>), Vec<TaskRun>> = HashMap::new();
@@ -71,6 +93,7 @@ impl Store {
                     open_task_runs: open_by.remove(&key).unwrap_or_default(),
                     next_seq: number("task run", next_seq)?,
                     next_log,
+                    job_lines: lines_by.remove(&key).unwrap_or_default(),
                     parked,
                 });
             }

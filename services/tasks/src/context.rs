@@ -15,6 +15,7 @@ use windhover_types::{Id, JsonMap, Level, Tenant, Timestamp};
 use crate::{
     MAX_RENDERINGS, TaskError, TaskLog, TaskServices,
     directory::{Folder, Shared},
+    sealed,
     services::{Loaded, RenderServices},
 };
 
@@ -56,10 +57,26 @@ pub struct TaskContext {
     folder: OnceLock<Folder>,
     /// The WorkingDirectory around the task.
     shared: Option<Shared>,
+    /// The task whose properties count, once a TemplatedTask has read it.
+    body: OnceLock<Arc<Task>>,
     loaded: tokio::sync::Mutex<Loaded>,
 }
 
 impl TaskContext {
+    /// As [`TaskContext::new`], with what is sealed among the variables opened first; from then on it is masked in
+    /// whatever the attempt says.
+    ///
+    /// # Errors
+    /// A sentence for the user: it cannot be opened.
+    pub async fn unseal(mut attempt: Attempt, services: Arc<TaskServices>) -> Result<Self, String> {
+        let secrets = sealed::open(&mut attempt, &services).await?;
+        let context = Self::new(attempt, services);
+        for secret in secrets {
+            context.log.add_secret(secret.expose());
+        }
+        Ok(context)
+    }
+
     pub fn new(attempt: Attempt, services: Arc<TaskServices>) -> Self {
         let Attempt { tenant, flow, task, execution, task_run, attempt, variables, trigger_state, directory, seed } =
             attempt;
@@ -84,6 +101,7 @@ impl TaskContext {
             names: AtomicU64::new(0),
             folder: OnceLock::new(),
             shared: directory,
+            body: OnceLock::new(),
             loaded: tokio::sync::Mutex::default(),
         }
     }
@@ -95,10 +113,16 @@ impl TaskContext {
     /// The task's own properties.
     pub fn properties(&self) -> &Properties {
         static NONE: Properties = Properties::Literal(Value::Null);
-        match &self.task.kind {
+        match &self.body.get().unwrap_or(&self.task).kind {
             TaskKind::Runnable(runnable) => &runnable.properties,
             _ => &NONE,
         }
+    }
+
+    /// From now on the properties are those of another task; what surrounds it stays this one's.
+    pub(crate) fn become_task(&self, task: Task) {
+        // Once: a templated task is no templated task itself.
+        let _ = self.body.set(Arc::new(task));
     }
 
     /// Evaluates templates. `render` is called again whenever something had to be looked up first; it must
@@ -115,9 +139,34 @@ impl TaskContext {
         .await
     }
 
+    /// As [`Self::render`], with further variables, which hide the task's of the same names.
+    pub(crate) async fn render_with<T>(
+        &self,
+        further: &[(&str, Value)],
+        render: impl Fn(&Properties, &Environment<'_>) -> Result<T, PropertyError>,
+    ) -> Result<T, PropertyError> {
+        let mut variables = self.variables.clone();
+        for (name, value) in further {
+            variables.set_json(name, Arc::new(value.clone()));
+        }
+        self.with_services(
+            &variables,
+            |environment| render(self.properties(), environment),
+            |error| error.needs().is_some(),
+        )
+        .await
+    }
+
     /// Evaluates a template over other variables than the task's.
     pub(crate) async fn evaluate(&self, template: &Text, variables: JsonMap) -> Result<String, ExpressionError> {
         self.rendered(template, &variables).await
+    }
+
+    /// As [`Self::evaluate`]; a text that is one expression keeps the type of its value.
+    pub(crate) async fn evaluate_typed(&self, template: &Text, variables: JsonMap) -> Result<Value, ExpressionError> {
+        let needs = |error: &ExpressionError| matches!(error, ExpressionError::Needs(_));
+        let render = |environment: &Environment<'_>| template.render_typed(environment);
+        self.with_services(&variables, render, needs).await
     }
 
     /// Evaluates a template of the implementation's own over the task's variables.

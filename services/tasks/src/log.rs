@@ -1,18 +1,11 @@
 //! The log of one attempt.
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
-};
 use parking_lot::Mutex;
 use windhover_engine::LogLine;
 use windhover_types::{Id, Level, Masker, Secret, Timestamp};
 
 /// Characters of one line; longer messages become several (flow model 1.x reference 4.5).
 const MAX_LINE: usize = 15_360;
-
-/// Shorter lines of a secret of several lines are not masked for themselves: they are `{` and the like.
-const MIN_MASKED_LINE: usize = 8;
 
 /// Collects the lines of an attempt and takes out the secrets that it has seen. Shared between the task, which
 /// writes, and the worker, which sends.
@@ -64,7 +57,7 @@ impl TaskLog {
         if value.trim().is_empty() || known(&state.secrets) {
             return;
         }
-        state.secrets.extend(forms_of(value).into_iter().map(Secret::new));
+        state.secrets.extend(Secret::new(value).forms());
         state.masker = Masker::new(state.secrets.iter().cloned());
     }
 
@@ -77,27 +70,6 @@ impl TaskLog {
     pub fn take(&self) -> Vec<LogLine> {
         std::mem::take(&mut self.state.lock().lines)
     }
-}
-
-/// A secret as it may appear: itself, trimmed, its lines, inside a JSON text, in base64.
-fn forms_of(value: &str) -> Vec<String> {
-    let mut forms = vec![value.to_owned(), value.trim().to_owned()];
-    if value.lines().count() > 1 {
-        forms.extend(
-            value.lines().map(str::trim).filter(|line| line.chars().count() >= MIN_MASKED_LINE).map(str::to_owned),
-        );
-    }
-    let json = serde_json::Value::from(value).to_string();
-    forms.push(json[1..json.len() - 1].to_owned());
-    for text in [value, value.trim()] {
-        forms.push(STANDARD.encode(text));
-        forms.push(STANDARD_NO_PAD.encode(text));
-        forms.push(URL_SAFE.encode(text));
-        forms.push(URL_SAFE_NO_PAD.encode(text));
-    }
-    forms.sort();
-    forms.dedup();
-    forms
 }
 
 /// Parts of at most [`MAX_LINE`] characters; an empty message is one empty part.

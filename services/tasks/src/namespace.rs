@@ -1,13 +1,17 @@
 //! `namespace.*Files`: files of a namespace (flow model reference 5.6 and 8.5, the same of 1.x).
 
+mod purge;
+
 use async_trait::async_trait;
 use globset::{Glob, GlobMatcher};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 use windhover_flow::text_of;
-use windhover_storage::FileUri;
+use windhover_storage::{FileUri, NamespaceFile};
 
-use crate::{Metric, Task, TaskContext, TaskError, TaskOutcome};
+pub(crate) use purge::PurgeFiles;
+
+use crate::{Metric, Task, TaskContext, TaskError, TaskOutcome, directory::send};
 
 pub(crate) struct UploadFiles;
 pub(crate) struct DownloadFiles;
@@ -22,7 +26,12 @@ pub(crate) enum Pattern {
 impl Pattern {
     /// `glob:…`, `regex:…` or a glob; one that begins with a letter is looked for in every folder.
     pub(crate) fn parse(text: &str) -> Result<Self, TaskError> {
-        let wrong = |kind: &str| TaskError::failed(format!("files: '{text}' is no {kind}"));
+        Self::of("files", text)
+    }
+
+    /// The same, of this property.
+    pub(crate) fn of(property: &str, text: &str) -> Result<Self, TaskError> {
+        let wrong = |kind: &str| TaskError::failed(format!("{property}: '{text}' is no {kind}"));
         if let Some(regex) = text.strip_prefix("regex:") {
             return Regex::new(&format!("^(?:{regex})$")).map(Self::Regex).map_err(|_| wrong("regular expression"));
         }
@@ -46,31 +55,66 @@ async fn namespace(context: &TaskContext) -> Result<String, TaskError> {
     Ok(context.text("namespace").await?.unwrap_or_else(|| context.namespace().to_owned()))
 }
 
-/// The files of the namespace that the property `files` (a text or a list) means, with their paths.
-async fn chosen(context: &TaskContext, namespace: &str) -> Result<Vec<(String, FileUri)>, TaskError> {
+/// The patterns of the property `files`: a text or a list; `None`: it is not given.
+async fn patterns(context: &TaskContext) -> Result<Option<Vec<Pattern>>, TaskError> {
     let value = context.render(|properties, environment| properties.value("files", environment)).await?;
     let patterns: Vec<String> = match value {
+        None => return Ok(None),
         Some(Value::Array(items)) => items.iter().map(text_of).collect(),
         Some(Value::String(text)) => match serde_json::from_str::<Vec<String>>(&text) {
             Ok(list) => list,
             Err(_) => vec![text],
         },
-        _ => return Err(TaskError::failed("files: must be a text or a list of texts")),
+        Some(_) => return Err(TaskError::failed("files: must be a text or a list of texts")),
     };
-    let patterns = patterns.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let root = FileUri::namespace(namespace);
-    let entries = context.services.files.list(&context.tenant, &root).await?;
-    let with_path = entries.into_iter().filter_map(|entry| {
-        let path = format!("/{}", entry.uri.relative_to(&root)?);
-        patterns.iter().any(|pattern| pattern.matches(&path)).then_some((path, entry.uri))
-    });
-    Ok(with_path.collect())
+    patterns.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>().map(Some)
+}
+
+/// The files of the namespace that the property `files` means.
+async fn chosen(context: &TaskContext, namespace: &str) -> Result<Vec<NamespaceFile>, TaskError> {
+    let patterns = patterns(context).await?;
+    let patterns = patterns.ok_or_else(|| TaskError::failed("files: must be a text or a list of texts"))?;
+    let mut files = context.services.files.namespace_files(&context.tenant, namespace).await?;
+    files.retain(|file| patterns.iter().any(|pattern| pattern.matches(&format!("/{}", file.path))));
+    Ok(files)
+}
+
+/// What becomes of a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conflict {
+    Overwrite,
+    Error,
+    Skip,
+}
+
+/// Files on their way into a namespace.
+struct Upload<'a> {
+    context: &'a TaskContext,
+    namespace: String,
+    destination: String,
+    conflict: Conflict,
+}
+
+impl Upload<'_> {
+    /// Where a file of this name goes: a new version of it; `None`: it is there, and is to stay as it is.
+    async fn place(&self, name: &str) -> Result<Option<FileUri>, TaskError> {
+        let (files, tenant) = (&self.context.services.files, &self.context.tenant);
+        let path = format!("{}/{name}", self.destination);
+        if self.conflict != Conflict::Overwrite && files.namespace_file(tenant, &self.namespace, &path).await?.is_some()
+        {
+            let target = FileUri::namespace(&self.namespace).below(&path)?;
+            return match self.conflict {
+                Conflict::Error => Err(TaskError::failed(format!("the file {target} already exists"))),
+                _ => Ok(None),
+            };
+        }
+        Ok(Some(files.next_version(tenant, &self.namespace, &path).await?))
+    }
 }
 
 #[async_trait]
 impl Task for UploadFiles {
     async fn run(&self, context: &TaskContext) -> Result<TaskOutcome, TaskError> {
-        let namespace = namespace(context).await?;
         let (map, destination, conflict) = context
             .render(|properties, environment| {
                 Ok((
@@ -80,29 +124,40 @@ impl Task for UploadFiles {
                 ))
             })
             .await?;
-        let Some(map) = map else {
-            return Err(TaskError::failed("filesMap: must be given: files or filesMap is required"));
+        let patterns = patterns(context).await?;
+        if map.is_none() && patterns.is_none() {
+            return Err(TaskError::failed("files, filesMap: one of them must be given"));
+        }
+        let conflict = match conflict.trim() {
+            "OVERWRITE" => Conflict::Overwrite,
+            "SKIP" => Conflict::Skip,
+            "ERROR" => Conflict::Error,
+            other => {
+                return Err(TaskError::failed(format!("conflict: '{other}' is none of OVERWRITE, ERROR, SKIP")));
+            }
         };
-        let root = FileUri::namespace(&namespace);
-        for (name, source) in &map {
-            let target = root.below(&format!("{destination}/{name}"))?;
-            let source: FileUri = text_of(source).parse()?;
-            if context.services.files.find(&context.tenant, &target).await?.is_some() {
-                match conflict.trim() {
-                    "OVERWRITE" => {}
-                    "SKIP" => continue,
-                    "ERROR" => return Err(TaskError::failed(format!("the file {target} already exists"))),
-                    other => {
-                        let message = format!("conflict: '{other}' is none of OVERWRITE, ERROR, SKIP");
-                        return Err(TaskError::failed(message));
-                    }
+        let namespace = namespace(context).await?;
+        let upload = Upload { context, namespace, destination, conflict };
+        if let Some(patterns) = patterns {
+            let folder = context.folder()?;
+            for path in folder.files()? {
+                let with_slash = format!("/{path}");
+                if patterns.iter().any(|pattern| pattern.matches(&path) || pattern.matches(&with_slash))
+                    && let Some(target) = upload.place(&path).await?
+                {
+                    send(context, &folder.path().join(&path), &target).await?;
                 }
             }
+        }
+        for (name, source) in map.iter().flatten() {
+            let source: FileUri = text_of(source).parse()?;
             // A source that is missing is left out without a word (flow model reference 5.6).
             if context.services.files.find(&context.tenant, &source).await?.is_none() {
                 continue;
             }
-            context.services.files.copy(&context.tenant, &source, &target).await?;
+            if let Some(target) = upload.place(name).await? {
+                context.services.files.copy(&context.tenant, &source, &target).await?;
+            }
         }
         Ok(TaskOutcome::success(Some(json!({ "files": {} }))))
     }
@@ -114,9 +169,11 @@ impl Task for DownloadFiles {
         let namespace = namespace(context).await?;
         let destination = context.text("destination").await?.unwrap_or_default();
         let mut files = Map::new();
-        for (path, uri) in chosen(context, &namespace).await? {
+        for file in chosen(context, &namespace).await? {
+            let Some(newest) = file.newest() else { continue };
+            let path = format!("/{}", file.path);
             let target = context.directory().below(&format!("{destination}{path}"))?;
-            context.services.files.copy(&context.tenant, &uri, &target).await?;
+            context.services.files.copy(&context.tenant, &newest.entry.uri, &target).await?;
             files.insert(path, Value::String(target.to_string()));
         }
         let mut outcome = TaskOutcome::success(None);
@@ -131,8 +188,9 @@ impl Task for DeleteFiles {
     async fn run(&self, context: &TaskContext) -> Result<TaskOutcome, TaskError> {
         let namespace = namespace(context).await?;
         let mut deleted = 0_u32;
-        for (_, uri) in chosen(context, &namespace).await? {
-            deleted += u32::from(context.services.files.delete(&context.tenant, &uri).await?);
+        for file in chosen(context, &namespace).await? {
+            let files = &context.services.files;
+            deleted += u32::from(files.delete_namespace_file(&context.tenant, &namespace, &file.path).await?);
         }
         let mut outcome = TaskOutcome::success(None);
         outcome.record(Metric::counter("deleted", f64::from(deleted), &[]));

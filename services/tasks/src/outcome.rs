@@ -51,9 +51,11 @@ impl TaskOutcome {
         }
     }
 
-    /// Records a metric; one of the same kind, name and tags is added to (operations reference 1.5).
+    /// Records a metric; one of the same kind, name and tags is added to (operations reference 1.5), and of a gauge the
+    /// last value counts.
     pub fn record(&mut self, metric: Metric) {
         match self.metrics.iter_mut().find(|known| known.same_series(&metric)) {
+            Some(known) if metric.kind == MetricKind::Gauge => known.value = metric.value,
             Some(known) => known.value += metric.value,
             None => self.metrics.push(metric),
         }

@@ -9,15 +9,18 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use windhover_engine::{Env, LogLine};
+use windhover_engine::{Env, HttpQuestion, LogLine};
 use windhover_expression::{
-    FileAnswer, FileInfo, FileRef, Interrupt, KvAnswer, KvRequest, SecretRequest, SeededRandom, Services, Value, Zone,
+    FileAnswer, FileInfo, FileRef, HttpAnswer, HttpCall, Interrupt, KvAnswer, KvRequest, SecretRequest, SeededRandom,
+    Services, Value, Zone,
 };
 use windhover_outbound::Client;
 use windhover_storage::Files;
 use windhover_types::Secret;
 
-use crate::{ExecutionSource, KeyValueSource, SecretSource, TaskContext, TaskLog, files, kv};
+use crate::{
+    ExecutionSource, KeyValueSource, SecretSource, TaskContext, TaskLog, Upkeep, files, http, kv, process::Processes,
+};
 
 /// How often the properties of one attempt are rendered at most: each time something more was loaded.
 pub const MAX_RENDERINGS: usize = 64;
@@ -28,14 +31,20 @@ const MAX_ERROR_LOGS: usize = 25;
 /// How long `errorLogs()` waits for the first entry (expression reference 15.3).
 const ERROR_LOGS_WAIT: Duration = Duration::from_secs(5);
 
+/// How long `http()` waits for an answer; the task's timeout ends it as well.
+const CALL_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// What all tasks of a worker share.
 pub struct TaskServices {
     pub http: Client,
     pub secrets: Arc<dyn SecretSource>,
     pub executions: Arc<dyn ExecutionSource>,
     pub kv: Arc<dyn KeyValueSource>,
+    pub upkeep: Arc<dyn Upkeep>,
     /// Internal storage.
     pub files: Files,
+    /// Whether scripts run here, and within which limits.
+    pub processes: Processes,
     /// `kestra.url`: base of the links to executions.
     pub url: Option<String>,
     /// Bounds of expressions, time zone, templates that are only known when they are rendered; as for the engine.
@@ -58,6 +67,7 @@ pub(crate) struct Loaded {
     kv: HashMap<KvRequest, Result<KvAnswer, String>>,
     texts: HashMap<FileRef, Result<FileAnswer<String>, String>>,
     infos: HashMap<FileRef, Result<FileAnswer<FileInfo>, String>>,
+    calls: HashMap<HttpQuestion, Result<HttpAnswer, String>>,
 }
 
 /// What a rendering asked for and did not find among what is loaded.
@@ -68,6 +78,7 @@ pub(crate) struct Missing {
     kv: HashSet<KvRequest>,
     texts: HashSet<FileRef>,
     infos: HashSet<FileRef>,
+    calls: HashSet<HttpQuestion>,
 }
 
 impl Missing {
@@ -77,6 +88,7 @@ impl Missing {
             && self.kv.is_empty()
             && self.texts.is_empty()
             && self.infos.is_empty()
+            && self.calls.is_empty()
     }
 }
 
@@ -180,6 +192,15 @@ impl Services for RenderServices<'_> {
         loaded(&self.loaded.infos, &mut self.missing.borrow_mut().infos, file, "a file's size")
     }
 
+    fn http(&self, call: &HttpCall) -> Result<HttpAnswer, Interrupt> {
+        let question = HttpQuestion::of(call)?;
+        loaded(&self.loaded.calls, &mut self.missing.borrow_mut().calls, &question, "the answer of a server")
+    }
+
+    fn random_port(&self) -> Result<u16, Interrupt> {
+        http::free_port().map_err(Interrupt::Failed)
+    }
+
     fn mask(&self, text: &str) {
         self.log.add_secret(text);
     }
@@ -219,6 +240,10 @@ impl TaskServices {
         for file in missing.infos {
             let answer = files::info(&self.files, &task.tenant, &file).await;
             into.infos.insert(file, answer);
+        }
+        for question in missing.calls {
+            let answer = http::send(&self.http, &question, CALL_TIMEOUT).await;
+            into.calls.insert(question, answer);
         }
     }
 }

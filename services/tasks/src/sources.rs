@@ -1,11 +1,11 @@
 //! What tasks ask the rest of the server for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::Value;
 use windhover_engine::{Execution, LogLine, TaskRun};
-use windhover_types::{Id, Level, Secret, State, Tenant};
+use windhover_types::{Cipher, Id, Level, Secret, State, Tenant, Timestamp};
 
 /// Secrets of a tenant.
 #[async_trait]
@@ -15,6 +15,14 @@ pub trait SecretSource: Send + Sync + 'static {
     /// # Errors
     /// Why it could not be looked up; without any part of the value.
     async fn secret(&self, tenant: &Tenant, namespace: &str, key: &str) -> Result<Option<Secret>, String>;
+
+    /// What seals and opens values of type SECRET of the tenant.
+    ///
+    /// # Errors
+    /// A sentence for the user: there are no keys, or they cannot be read.
+    async fn cipher(&self, _tenant: &Tenant) -> Result<Arc<dyn Cipher>, String> {
+        Err("values of type SECRET cannot be decrypted without a key: set windhover.master-key (WINDHOVER_MASTER_KEY) or windhover.master-key-file".to_owned())
+    }
 }
 
 /// Executions of a tenant, as they are stored.
@@ -26,11 +34,17 @@ pub trait ExecutionSource: Send + Sync + 'static {
     /// Why it could not be looked up.
     async fn execution(&self, tenant: &Tenant, id: Id) -> Result<Option<Execution>, String>;
 
-    /// The last task run, in order of creation, of those that are in `state` now (`None`: of all).
+    /// The last task run, in order of creation, of those that are in `state` now (`None`: of all), without `but`.
     ///
     /// # Errors
     /// Why it could not be looked up.
-    async fn last_task_run(&self, tenant: &Tenant, id: Id, state: Option<State>) -> Result<Option<TaskRun>, String>;
+    async fn last_task_run(
+        &self,
+        tenant: &Tenant,
+        id: Id,
+        state: Option<State>,
+        but: Option<Id>,
+    ) -> Result<Option<TaskRun>, String>;
 
     /// The lines of level ERROR that the execution has logged so far, oldest first, at most `limit`. Waits at most
     /// this long for the first of them; after that, none is an empty list.
@@ -126,6 +140,20 @@ pub struct KvWrite {
     pub overwrite: bool,
 }
 
+/// Which keys are meant.
+pub type KeyTest = dyn Fn(&str) -> bool + Send + Sync;
+
+/// What a purge takes of the keys of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvPurge {
+    /// Keys with all that they have been; only those whose time has passed, or all that have a value.
+    Keys { expired_only: bool },
+    /// What keys were up to that time (included), without their newest versions.
+    WrittenUntil(Timestamp),
+    /// All but so many of the newest versions of each key, deleted ones too; with 0 keys go as a whole.
+    AllButNewest(u32),
+}
+
 /// Key-value stores of a tenant's namespaces. Errors say why something could not be done, without any value.
 #[async_trait]
 pub trait KeyValueSource: Send + Sync + 'static {
@@ -139,6 +167,18 @@ pub trait KeyValueSource: Send + Sync + 'static {
 
     /// Keys that begin with `prefix` and have not expired, in order.
     async fn keys(&self, tenant: &Tenant, namespace: &str, prefix: &str) -> Result<Vec<String>, String>;
+
+    /// Takes this from the keys of a namespace (not of those below it) that `chosen` admits; tells how many keys or
+    /// versions it has taken.
+    async fn purge(
+        &self,
+        _tenant: &Tenant,
+        _namespace: &str,
+        _chosen: &KeyTest,
+        _purge: KvPurge,
+    ) -> Result<u64, String> {
+        Err("Keys cannot be purged here".to_owned())
+    }
 
     /// Whether a flow or a key is in the namespace.
     async fn namespace_exists(&self, tenant: &Tenant, namespace: &str) -> Result<bool, String>;

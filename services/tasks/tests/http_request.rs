@@ -195,3 +195,20 @@ async fn what_is_no_request_fails_before_anything_is_sent() {
     let ran = quiet.run("io.kestra.plugin.core.log.Log", json!({"message": ["a", "b"], "level": "ERROR"})).await;
     assert_eq!(ran.logs, [(Level::Error, "a".to_owned()), (Level::Error, "b".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_body_that_is_to_be_kept_secret_is_neither_put_out_nor_told() {
+    let receiver = Receiver::start().await;
+    receiver.answer("/token", 200, "hunter2");
+    let options = json!({"logs": ["RESPONSE_BODY"]});
+    let properties = json!({"uri": format!("{}/token", receiver.base), "encryptBody": true, "options": options});
+    let ran = run(properties.clone()).await;
+    let outputs = ran.outputs();
+    let sealed = json!({"type": "io.kestra.datatype:aes_encrypted", "value": "<2retnuh"});
+    assert_eq!((&outputs["encryptedBody"], &outputs["body"]), (&sealed, &Value::Null));
+    assert!(!ran.said("hunter2"));
+    receiver.answer("/token", 401, "hunter2");
+    let ran = run(properties).await;
+    assert_eq!(ran.error(), "Failed http request with response code '401'");
+    assert!(!ran.said("hunter2"));
+}

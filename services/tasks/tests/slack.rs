@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{Receiver, Try, execution, id, task_run, variables};
+use windhover_engine::TaskRun;
 use windhover_types::{Level, State};
 
 const WEBHOOK: &str = "io.kestra.plugin.notifications.slack.SlackIncomingWebhook";
@@ -166,23 +167,20 @@ async fn a_failed_execution_is_told_with_message_and_fields_and_without_a_link()
 }
 
 #[tokio::test]
-async fn the_current_execution_is_told_as_it_is() {
+async fn the_current_execution_is_told_as_it_is_without_the_task_that_tells() {
     let receiver = Receiver::start().await;
     let attempt = Try { url: None, execution: id(9), ..Try::default() };
     attempt.world.executions.lock().insert(id(9), execution(9, State::Running));
-    attempt
-        .world
-        .task_runs
-        .lock()
-        .extend([(id(9), task_run(0, "load", State::Failed)), (id(9), task_run(1, "notify", State::Running))]);
+    let notify = TaskRun { id: id(2), ..task_run(1, "notify", State::Running) };
+    attempt.world.task_runs.lock().extend([(id(9), task_run(0, "load", State::Failed)), (id(9), notify)]);
     assert_eq!(attempt.run(EXECUTION, json!({"url": receiver.base})).await.error(), "");
     let expected = message(
         None,
         "[company.team] load ➛ RUNNING",
-        "Succeeded after 00:00:01.706",
+        "Failed on task `load` after 00:00:01.706",
         "danger",
         "RUNNING",
-        "notify",
+        "load",
         &[],
     );
     assert_eq!(receiver.last().json(), expected);

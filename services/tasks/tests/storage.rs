@@ -169,7 +169,11 @@ async fn files_of_a_namespace_are_uploaded_read_downloaded_and_deleted() {
     let shown = run(&attempt, "debug.Return", read.clone()).await.outputs()["value"].clone();
     assert_eq!(shown, json!(format!("select 1 {uri}")));
     upload(&other, "OVERWRITE").await;
-    assert_eq!(run(&attempt, "debug.Return", read).await.outputs()["value"], json!(format!("select 2 {uri}")));
+    assert_eq!(
+        run(&attempt, "debug.Return", read).await.outputs()["value"],
+        json!(format!("select 2 {uri}.v2")),
+        "a new version"
+    );
 
     let downloaded = run(&attempt, "namespace.DownloadFiles", json!({"files": "q.sql"})).await.outputs();
     assert_eq!(content(&attempt, &downloaded["files"]["/sql/q.sql"]).await, "select 2");

@@ -96,8 +96,12 @@ const LOGGERS: &[(&str, &[&str])] = &[
     ("io.kestra", &["windhover"]),
 ];
 
+/// Below INFO they write addresses that flows call, and those may hold secrets; whoever wants that names them.
+const TALKATIVE: [&str; 2] = ["reqwest", "hyper_util"];
+
 fn targets(levels: &BTreeMap<String, String>) -> Result<Targets, String> {
-    let mut targets = Targets::new().with_default(LevelFilter::INFO);
+    let quiet = TALKATIVE.map(|module| (module, LevelFilter::INFO));
+    let mut targets = Targets::new().with_default(LevelFilter::INFO).with_targets(quiet);
     for (logger, level) in levels {
         let level = level_of(level).ok_or_else(|| {
             format!("`{level}` is no level of logger {logger}; levels are OFF, ERROR, WARN, INFO, DEBUG, TRACE, ALL")
@@ -165,7 +169,8 @@ mod tests {
     #[test]
     fn kestras_loggers_are_our_modules() {
         let targets = targets(&levels(&[
-            ("root", "WARN"),
+            ("root", "DEBUG"),
+            ("windhover_gateway", "WARN"),
             ("io.kestra.executor", "debug"),
             ("sea_orm", "ERROR"),
             ("hyper.client", "TRACE"),
@@ -177,6 +182,7 @@ mod tests {
             ("windhover_gateway", Level::WARN, true),
             ("sea_orm", Level::WARN, false),
             ("hyper::client", Level::TRACE, true),
+            ("reqwest::connect", Level::DEBUG, false),
         ] {
             assert_eq!(targets.would_enable(module, &level), enabled, "{module} {level}");
         }

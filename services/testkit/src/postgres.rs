@@ -15,7 +15,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::OnceCell,
+};
 
 use crate::{free_port, signal::send, wait_until};
 
@@ -158,6 +162,22 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Runs SQL, beside everybody, in the database that this URL of the server leads to.
+    pub async fn sql(&self, url: &str, statement: &str) -> anyhow::Result<()> {
+        let database = url.rsplit('/').next().unwrap_or_default();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        let hello = format!("user\0postgres\0database\0{database}\0\0");
+        stream.write_u32(8 + hello.len() as u32).await?;
+        // Version 3.0 of the protocol.
+        stream.write_u32(196_608).await?;
+        stream.write_all(hello.as_bytes()).await?;
+        until_ready(&mut stream).await?;
+        stream.write_u8(b'Q').await?;
+        stream.write_u32(5 + statement.len() as u32).await?;
+        stream.write_all(format!("{statement}\0").as_bytes()).await?;
+        until_ready(&mut stream).await
+    }
+
     /// Where its data and its log are.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -232,6 +252,20 @@ impl Drop for Postgres {
         }
         if let Some(mut server) = server {
             let _ = server.wait();
+        }
+    }
+}
+
+/// Reads what the server says until it waits for the next statement.
+async fn until_ready(stream: &mut TcpStream) -> anyhow::Result<()> {
+    loop {
+        let kind = stream.read_u8().await?;
+        let mut content = vec![0; (stream.read_u32().await? as usize).saturating_sub(4)];
+        stream.read_exact(&mut content).await?;
+        match kind {
+            b'Z' => return Ok(()),
+            b'E' => bail!("{}", String::from_utf8_lossy(&content).replace('\0', " ")),
+            _ => {}
         }
     }
 }

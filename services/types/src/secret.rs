@@ -2,7 +2,14 @@
 
 use std::{fmt, sync::Arc};
 
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
 use zeroize::Zeroize;
+
+/// Shorter lines of a secret of several lines are not masked for themselves: they are `{` and the like.
+const MIN_MASKED_LINE: usize = 8;
 
 /// A secret value: its `Debug` shows nothing, its memory is overwritten when it goes, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,6 +23,27 @@ impl Secret {
     /// The value itself. Whoever calls this answers for where it goes.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// As it may appear in a text: itself, trimmed, its lines, inside a JSON text, in base64.
+    pub fn forms(&self) -> Vec<Secret> {
+        let value = self.expose();
+        let mut forms = vec![value.to_owned(), value.trim().to_owned()];
+        if value.lines().count() > 1 {
+            let lines = value.lines().map(str::trim).filter(|line| line.chars().count() >= MIN_MASKED_LINE);
+            forms.extend(lines.map(str::to_owned));
+        }
+        let json = serde_json::Value::from(value).to_string();
+        forms.push(json[1..json.len() - 1].to_owned());
+        for text in [value, value.trim()] {
+            forms.push(STANDARD.encode(text));
+            forms.push(STANDARD_NO_PAD.encode(text));
+            forms.push(URL_SAFE.encode(text));
+            forms.push(URL_SAFE_NO_PAD.encode(text));
+        }
+        forms.sort();
+        forms.dedup();
+        forms.into_iter().map(Secret).collect()
     }
 }
 
@@ -47,6 +75,11 @@ impl Masker {
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
         secrets.dedup();
         Self { secrets: Arc::new(secrets) }
+    }
+
+    /// Masks these values in every form that they take ([`Secret::forms`]).
+    pub fn of_all_forms<'a>(values: impl IntoIterator<Item = &'a Secret>) -> Self {
+        Self::new(values.into_iter().flat_map(Secret::forms))
     }
 
     pub fn is_empty(&self) -> bool {

@@ -35,6 +35,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == windhover_tasks::process::SUPERVISOR) {
+        // A worker has started this program once more, to keep the process of a script.
+        return windhover_tasks::process::supervise();
+    }
     let line = CommandLine::parse();
     match line.command {
         Command::Server(command) => server::run(command),

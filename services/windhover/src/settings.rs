@@ -36,6 +36,14 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ),
     ("windhover.port", "port of gRPC, gRPC-web and webhooks (default 8080)"),
     (
+        "windhover.queue.max-job-bytes",
+        "a job (what its task's expressions read) that is larger, and has to go through Redis, fails its attempt (default 16777216)",
+    ),
+    (
+        "windhover.queue.max-report-bytes",
+        "a result that is larger, and has to go through Redis, fails its attempt (default 67108864)",
+    ),
+    (
         "windhover.queue.window",
         "jobs of one tenant and worker group that are in the queue at the same time (default 1000)",
     ),
@@ -87,6 +95,22 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("windhover.storage.region", "region of the bucket (default us-east-1)"),
     ("windhover.storage.secret-key", "secret of the access key of the bucket"),
     ("windhover.worker.group", "worker group whose tasks this process runs (default: those that name none)"),
+    (
+        "windhover.worker.processes.enabled",
+        "script tasks run as processes of the workers of this process, and so of their worker group (default: only in `local`)",
+    ),
+    ("windhover.worker.processes.max-duration", "how long a script may run (default 1d)"),
+    (
+        "windhover.worker.processes.max-memory",
+        "bytes that a script and all its children may use, at least 67108864 (default 2147483648)",
+    ),
+    ("windhover.worker.processes.max-output-bytes", "output of a script that is kept as log lines (default 16777216)"),
+    ("windhover.worker.processes.max-output-lines", "the same in lines (default 100000)"),
+    ("windhover.worker.processes.max-processes", "processes that a script may run at the same time (default 512)"),
+    (
+        "windhover.worker.processes.variables",
+        "variables of the server's environment that scripts see besides PATH, LANG, LC_ALL, LC_CTYPE and TZ: names with commas between them",
+    ),
     ("windhover.worker.slots", "tasks that run at the same time in one process"),
 ];
 
@@ -94,8 +118,13 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
 const KESTRA_KEYS: &[&str] = &[
     "endpoints.all.port",
     "kestra.environment.name",
+    "kestra.kv.purge-expired.batch-size",
+    "kestra.kv.purge-expired.enabled",
+    "kestra.kv.purge-expired.fixed-delay",
+    "kestra.kv.purge-expired.initial-delay",
     "kestra.metrics.prefix",
     "kestra.plugins.configurations",
+    "kestra.plugins.defaults",
     "kestra.server.liveness.enabled",
     "kestra.server.liveness.heartbeat-interval",
     "kestra.server.liveness.initial-delay",
@@ -116,6 +145,7 @@ const KESTRA_KEYS: &[&str] = &[
     "kestra.storage.s3.region",
     "kestra.storage.s3.secret-key",
     "kestra.storage.type",
+    "kestra.tasks.defaults",
     "kestra.url",
     "kestra.variables.env-vars-prefix",
     "kestra.worker.group",
@@ -264,6 +294,15 @@ impl Settings {
         })
     }
 
+    /// A duration under one key.
+    pub(crate) fn duration(&self, key: &str) -> Result<Option<Duration>> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        match duration(text.trim()) {
+            Some(duration) => Ok(Some(duration)),
+            None => bail!("the setting `{key}` is a duration such as 45s, 5m or PT1M30S, not `{text}`"),
+        }
+    }
+
     /// `windhover.clock.offset` in microseconds.
     pub(crate) fn clock_offset(&self) -> Result<i64> {
         const KEY: &str = "windhover.clock.offset";
@@ -284,6 +323,25 @@ impl Settings {
         let of_type =
             |plugin: &&Value| plugin.get("type").and_then(Value::as_str).is_some_and(|name| name.ends_with(type_ends));
         plugins.iter().filter(of_type).find_map(|plugin| Some(plugin.get("values")?.get(value)?.as_str()?.to_owned()))
+    }
+
+    /// Plugin defaults for all flows: those of the older key are the more important ones (flow model reference 8.1).
+    pub(crate) fn plugin_defaults(&self) -> Result<Vec<serde_json::Value>> {
+        let mut all = Vec::new();
+        for key in ["kestra.tasks.defaults", "kestra.plugins.defaults"] {
+            match self.values.get(key) {
+                None => {}
+                Some(Value::Sequence(list)) => {
+                    for entry in list {
+                        all.push(
+                            serde_json::to_value(entry).with_context(|| format!("the setting `{key}` is not JSON"))?,
+                        );
+                    }
+                }
+                Some(_) => bail!("the setting `{key}` is a list of `type`, `forced` and `values`"),
+            }
+        }
+        Ok(all)
     }
 
     /// Everything below a key, as JSON.
@@ -393,6 +451,18 @@ mod tests {
             serde_json::Value::Object(settings.tree("kestra.variables.globals.")?),
             serde_json::json!({"a": {"b": 1}})
         );
+        Ok(())
+    }
+
+    #[test]
+    fn plugin_defaults_of_both_keys_are_one_list() -> Result<()> {
+        let settings = from_yaml(
+            "kestra: {plugins: {defaults: [{type: b, values: {x: 1}}]}, tasks: {defaults: [{type: a, values: {}}]}}",
+        )?;
+        let types: Vec<_> = settings.plugin_defaults()?.iter().map(|entry| entry["type"].clone()).collect();
+        assert_eq!(types, ["a", "b"]);
+        assert!(settings.ignored.is_empty());
+        assert!(from_yaml("kestra: {plugins: {defaults: all}}")?.plugin_defaults().is_err());
         Ok(())
     }
 

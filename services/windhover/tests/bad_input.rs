@@ -244,7 +244,7 @@ async fn sources_that_are_huge_deep_or_bombs_are_refused_while_they_are_small() 
     ensure!(error.reason == "INVALID_FLOW" && !error.fields.is_empty(), "{error:?}");
     ensure!(error.metadata.contains_key("omitted_violations"), "{error:?}");
 
-    let unbuilt = format!("{HEAD}tasks:\n  - id: a\n    type: io.kestra.plugin.scripts.python.Script\n");
+    let unbuilt = format!("{HEAD}tasks:\n  - id: a\n    type: io.kestra.plugin.ee.core.log.LogShipper\n");
     let error = client.apply_flow(unbuilt).await.err().context("a type that is not built was taken")?;
     ensure!((error.code, error.reason.as_str()) == (Code::Unimplemented, "UNSUPPORTED"), "{error:?}");
     ensure!(error.fields.iter().any(|one| one.field == "source:5:11 tasks[0].type"), "{error:?}");

@@ -214,6 +214,21 @@ async fn tasks_of_a_group_wait_for_a_worker_of_the_group() -> Result<()> {
     });
     let waits = waits.await?;
     ensure!(parts.receiver.count() == 0, "a worker of no group ran it: {waits}");
+    // Where operators look, and where users do.
+    let metric = wait_until("the metric of what nobody serves", PATIENCE, || async {
+        let (_, text) = executor.get("/prometheus").await?;
+        let line = text.lines().find(|line| line.contains("unserved") && line.contains("\"gpu\""))?.to_owned();
+        line.ends_with(" 1.0").then_some(line)
+    });
+    metric.await?;
+    let shown = wait_until("the command line to say why", PATIENCE, || async {
+        let mut command = tokio::process::Command::new(BINARY);
+        command.args(["execution", "get", &execution.id]).env("WINDHOVER_TOKEN", TOKEN);
+        command.env("WINDHOVER_SERVER", parts.process(Role::Gateway).ok()?.address());
+        let text = String::from_utf8_lossy(&command.output().await.ok()?.stdout).into_owned();
+        text.contains("waits: no worker of the group `gpu` lives").then_some(())
+    });
+    shown.await?;
 
     let worker = parts.cluster.add(Role::Worker).await?.process.clone();
     worker.terminate().await?;

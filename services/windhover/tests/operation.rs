@@ -16,10 +16,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use support::{Database, Server, TOKEN, http_get, http_status};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 use windhover_client::{
     Client, NewExecution,
     v1::{Execution, ListSecretsRequest, State},
@@ -80,32 +76,6 @@ impl<'a> Start<'a> {
     }
 }
 
-/// Runs SQL on a Postgres that trusts everybody.
-async fn sql(postgres: &Postgres, database: &str, statement: &str) -> Result<()> {
-    async fn until_ready(stream: &mut TcpStream) -> Result<()> {
-        loop {
-            let kind = stream.read_u8().await?;
-            let mut content = vec![0; stream.read_u32().await? as usize - 4];
-            stream.read_exact(&mut content).await?;
-            match kind {
-                b'Z' => return Ok(()),
-                b'E' => anyhow::bail!("{}", String::from_utf8_lossy(&content)),
-                _ => {}
-            }
-        }
-    }
-    let mut stream = TcpStream::connect(("127.0.0.1", postgres.port())).await?;
-    let hello = format!("user\0postgres\0database\0{database}\0\0");
-    stream.write_u32(8 + hello.len() as u32).await?;
-    stream.write_u32(196_608).await?;
-    stream.write_all(hello.as_bytes()).await?;
-    until_ready(&mut stream).await?;
-    stream.write_u8(b'Q').await?;
-    stream.write_u32(5 + statement.len() as u32).await?;
-    stream.write_all(format!("{statement}\0").as_bytes()).await?;
-    until_ready(&mut stream).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_database_of_its_own_a_server_says_which_and_what_to_do() -> Result<()> {
     const URL: &str = "WINDHOVER_DATABASE_URL";
@@ -131,8 +101,7 @@ async fn without_a_database_of_its_own_a_server_says_which_and_what_to_do() -> R
     let foreign_user = postgres.url("postgres").replace("postgres@", "somebody:password-of-the-database@");
     standalone()?.set(URL, foreign_user).fails_with(&["refuses the login", "somebody", URL]).await?;
     let database = postgres.fresh_database().await?;
-    let name = database.rsplit('/').next().unwrap_or_default();
-    sql(postgres, name, "CREATE TABLE invoices (id int)").await?;
+    postgres.sql(&database, "CREATE TABLE invoices (id int)").await?;
     standalone()?.set(URL, &database).fails_with(&["invoices", "a database of its own"]).await?;
 
     let local = || Start::new("local", folder.path());

@@ -45,10 +45,18 @@ pub(crate) async fn run(
     let LeasedJob { job, kill } = leased;
     let started_at = config.now();
     let reporter = Reporter::new(parts.sink.clone(), &config.name, &job);
+    if job.losses > 0 && !kill {
+        // Workers have died of it, perhaps before they could say that they had begun. Should this one, it is known.
+        let mut signal = signal.clone();
+        tokio::select! {
+            () = reporter.send(ReportKind::Started { at: started_at }) => {}
+            () = abandoned(&mut signal) => return false,
+        }
+    }
     let result = if kill {
         JobResult { state: State::Killed, ..unfinished(config, started_at) }
     } else {
-        match prepare(parts, &job) {
+        match prepare(parts, &job).await {
             Ok((task, context)) => {
                 match execute(config, parts, &job, task, context, &reporter, started_at, signal.clone()).await {
                     Some(result) => result,
@@ -66,7 +74,7 @@ pub(crate) async fn run(
 }
 
 /// The implementation of the job's task, and what it sees.
-fn prepare(parts: &WorkerParts, job: &QueuedJob) -> Result<(&'static dyn Task, TaskContext), String> {
+async fn prepare(parts: &WorkerParts, job: &QueuedJob) -> Result<(&'static dyn Task, TaskContext), String> {
     let task = job.task().ok_or_else(|| {
         format!("task `{}` is not part of revision {} of the flow", job.job.task_id, job.flow_revision)
     })?;
@@ -87,7 +95,7 @@ fn prepare(parts: &WorkerParts, job: &QueuedJob) -> Result<(&'static dyn Task, T
         directory: job.job.directory.clone(),
         seed: rand::random(),
     };
-    Ok((implementation, TaskContext::new(attempt, parts.tasks.clone())))
+    Ok((implementation, TaskContext::unseal(attempt, parts.tasks.clone()).await?))
 }
 
 /// `None`: abandoned.
@@ -295,17 +303,7 @@ fn unrunnable(config: &WorkerConfig, job: &QueuedJob, started_at: Timestamp, rea
 }
 
 fn unfinished(config: &WorkerConfig, at: Timestamp) -> JobResult {
-    JobResult {
-        started_at: at,
-        ended_at: at,
-        worker: Some(config.name.clone()),
-        state: State::Failed,
-        outputs: None,
-        error: None,
-        directory_outputs: None,
-        logs: Vec::new(),
-        metrics: Vec::new(),
-    }
+    JobResult { worker: Some(config.name.clone()), ..JobResult::bare(at, State::Failed) }
 }
 
 /// Waits until it is told something else than to run.

@@ -50,7 +50,13 @@ impl ExecutionSource for World {
         Ok(None)
     }
 
-    async fn last_task_run(&self, _: &Tenant, _: Id, _: Option<State>) -> Result<Option<TaskRun>, String> {
+    async fn last_task_run(
+        &self,
+        _: &Tenant,
+        _: Id,
+        _: Option<State>,
+        _: Option<Id>,
+    ) -> Result<Option<TaskRun>, String> {
         Ok(None)
     }
 }
@@ -116,7 +122,9 @@ fn setup(slots: usize, lost: u32) -> Setup {
         secrets: Arc::new(World),
         executions: Arc::new(World),
         kv: Arc::new(World),
+        upkeep: Arc::new(windhover_tasks::NoUpkeep),
         files: Files::local(folder.path()).expect("a folder"),
+        processes: windhover_tasks::process::Processes::refused(),
         url: None,
         env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
     };
@@ -152,6 +160,7 @@ impl Setup {
                 worker_group: None,
                 directory: None,
             },
+            losses: 0,
             trigger_state: None,
             created_at: Timestamp::from_millis(1),
             trace_parent: None,
@@ -172,6 +181,12 @@ impl Setup {
             ReportKind::Ended { result } => *result,
             other => panic!("not an end: {other:?}"),
         }
+    }
+
+    /// A sleeping task has begun, and its line has come.
+    async fn sleeps(&mut self) {
+        assert!(matches!(self.next().await.kind, ReportKind::Started { .. }));
+        assert!(matches!(self.next().await.kind, ReportKind::Logs { first: 0, lines } if lines.len() == 1));
     }
 
     async fn run(&mut self, task_id: &str) -> JobResult {
@@ -240,17 +255,27 @@ async fn a_quick_task_is_reported_once_with_its_lines() {
 async fn a_long_task_tells_that_it_started_and_keeps_its_lease() {
     let mut setup = setup(4, 0);
     setup.push(setup.job("sleep")).await;
-    assert!(matches!(setup.next().await.kind, ReportKind::Started { .. }));
+    setup.sleeps().await;
     let result = setup.ended().await;
     assert_eq!(result.state, State::Success);
     assert!(setup.queue.expired(&[5]).await.expect("the queue is there").is_empty());
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_has_cost_a_worker_begins_only_when_the_owner_knows_who_has_it() {
+    let mut setup = setup(1, 0);
+    setup.push(QueuedJob { losses: 1, ..setup.job("log") }).await;
+    let report = setup.next().await;
+    let ReportKind::Started { at } = report.kind else { panic!("not a start: {report:?}") };
+    let result = setup.ended().await;
+    assert_eq!((result.state, result.started_at), (State::Success, at));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_timeout_fails_the_attempt_with_its_duration() {
     let mut setup = setup(4, 0);
     setup.push(setup.job("short")).await;
-    assert!(matches!(setup.next().await.kind, ReportKind::Started { .. }));
+    setup.sleeps().await;
     let result = setup.ended().await;
     assert_eq!((result.state, result.error.as_deref()), (State::Failed, Some("Timeout after 00:00:01.500")));
     assert!(result.logs.iter().any(|line| line.level == Level::Error && line.message == "Timeout after 00:00:01.500"));
@@ -267,7 +292,7 @@ async fn a_kill_stops_what_runs_and_frees_its_slot() {
     let mut setup = setup(1, 0);
     let job = setup.job("sleep");
     setup.push(job.clone()).await;
-    assert!(matches!(setup.next().await.kind, ReportKind::Started { .. }));
+    setup.sleeps().await;
     setup.queue.cancel(&[job.key()]).await.expect("the queue is there");
     let result = setup.ended().await;
     assert_eq!((result.state, result.error), (State::Killed, None));
@@ -322,7 +347,7 @@ async fn an_attempt_whose_lease_is_lost_stops_and_reports_nothing() {
     let mut setup = setup(1, 0);
     let job = setup.job("sleep");
     setup.push(job.clone()).await;
-    assert!(matches!(setup.next().await.kind, ReportKind::Started { .. }));
+    setup.sleeps().await;
     // The owner hands the job out again under a higher number; this worker takes that one when its slot is free.
     let mut again = job.clone();
     again.job.dispatch = 2;
@@ -337,7 +362,7 @@ async fn stopping_waits_for_what_runs_and_takes_nothing_new() {
     let mut setup = setup(1, 0);
     setup.push(setup.job("sleep")).await;
     setup.push(setup.job("log")).await;
-    assert!(matches!(setup.next().await.kind, ReportKind::Started { .. }));
+    setup.sleeps().await;
     let Setup { worker, mut committed, queue, .. } = setup;
     assert!(worker.stop(Duration::from_secs(7_200)).await);
     let last = committed.recv().await.expect("the owner is there");
@@ -351,10 +376,11 @@ async fn what_does_not_end_in_time_is_given_up_at_once() {
     let mut setup = setup(1, 0);
     let job = setup.job("sleep");
     setup.push(job.clone()).await;
-    assert!(matches!(setup.next().await.kind, ReportKind::Started { .. }));
+    setup.sleeps().await;
     let Setup { worker, mut committed, queue, .. } = setup;
     assert!(!worker.stop(Duration::from_secs(1)).await);
     let expired = queue.expired(&[5]).await.expect("the queue is there");
-    assert_eq!(expired.iter().map(|lease| lease.key).collect::<Vec<_>>(), [job.key()]);
+    let told: Vec<_> = expired.iter().map(|lease| (lease.key, lease.given_up)).collect();
+    assert_eq!(told, [(job.key(), true)], "and nobody takes its worker for dead");
     assert!(committed.try_recv().is_err(), "nothing was reported");
 }

@@ -9,15 +9,17 @@ mod tests;
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use crate::{
-    expectation::{Expectation, Outcome, TriggerName},
+    expectation::{Expectation, Outcome, StepProperties, TriggerName},
     findings::Findings,
     matching::{Files, compare},
     receiver::RecordedRequest,
     seen::World,
     template::resolve,
+    time,
 };
 
 /// How a step ended.
@@ -26,6 +28,24 @@ pub struct StepResult {
     pub outcome: Outcome,
     /// What the refusal says; empty when there was none.
     pub message: String,
+    /// The revision that a deployment made or left.
+    pub revision: Option<u32>,
+    /// What a deployment or a validation warns of.
+    pub warnings: Vec<String>,
+}
+
+impl StepResult {
+    pub fn new(outcome: Outcome, message: String) -> Self {
+        Self { outcome, message, revision: None, warnings: Vec::new() }
+    }
+}
+
+/// A trigger as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TriggerSeen {
+    pub disabled: bool,
+    /// The date that it waits for.
+    pub next: Option<DateTime<Utc>>,
 }
 
 /// Everything that can be looked at.
@@ -34,8 +54,8 @@ pub struct Seen<'a> {
     pub steps: &'a HashMap<String, StepResult>,
     /// Deployments by file: the message of the refusal, if it was refused.
     pub deployments: &'a HashMap<String, Option<String>>,
-    /// Whether each trigger that is looked at is disabled; absent: there is none.
-    pub triggers: &'a HashMap<TriggerName, bool>,
+    /// Each trigger that is looked at; absent: there is none.
+    pub triggers: &'a HashMap<TriggerName, TriggerSeen>,
     pub requests: &'a [RecordedRequest],
     pub files: &'a dyn Files,
 }
@@ -63,9 +83,9 @@ pub fn check(expectation: &Expectation, seen: &Seen) -> Findings {
         Expectation::Executions { selector, many, properties } => {
             executions::selected(selector, many, properties, seen, &mut findings);
         }
-        Expectation::Step { names, outcome, error } => {
+        Expectation::Step { names, properties } => {
             for name in names {
-                step(name, *outcome, error.as_ref(), seen, &mut findings);
+                step(name, properties, seen, &mut findings);
             }
         }
         Expectation::Deployment { file, accepted, error } => {
@@ -74,15 +94,8 @@ pub fn check(expectation: &Expectation, seen: &Seen) -> Findings {
         Expectation::Receiver { path, expected } => {
             requests::check(path.as_deref(), expected, seen, &mut findings);
         }
-        Expectation::TriggerState { trigger, disabled } => {
-            let at = format!("trigger {} of {}.{}", trigger.trigger, trigger.namespace, trigger.flow);
-            match (seen.triggers.get(trigger), disabled) {
-                (None, _) => findings.mismatch(&at, "there is no such trigger"),
-                (Some(saw), Some(expected)) if saw != expected => {
-                    findings.mismatch(&at, format_args!("expected disabled: {expected}, saw {saw}"));
-                }
-                _ => {}
-            }
+        Expectation::TriggerState { trigger, disabled, next } => {
+            trigger_state(trigger, *disabled, next.as_ref(), seen, &mut findings);
         }
         Expectation::Kv => findings.missing(not_offered("KeyValueService.GetEntry")),
     }
@@ -94,19 +107,43 @@ pub fn not_offered(method: &str) -> String {
     format!("needs {method}, which the API does not have yet")
 }
 
-fn step(name: &str, outcome: Option<Outcome>, error: Option<&Value>, seen: &Seen, findings: &mut Findings) {
+fn trigger_state(
+    trigger: &TriggerName,
+    disabled: Option<bool>,
+    next: Option<&Value>,
+    seen: &Seen,
+    findings: &mut Findings,
+) {
+    let at = format!("trigger {} of {}.{}", trigger.trigger, trigger.namespace, trigger.flow);
+    let Some(saw) = seen.triggers.get(trigger) else {
+        return findings.mismatch(&at, "there is no such trigger");
+    };
+    if let Some(expected) = disabled.filter(|expected| *expected != saw.disabled) {
+        findings.mismatch(&at, format_args!("expected disabled: {expected}, saw {}", saw.disabled));
+    }
+    if let Some(expected) = next {
+        let next = saw.next.map(|next| json!(time::text(next)));
+        seen.compare(expected, next.as_ref(), &format!("{at}: next"), findings);
+    }
+}
+
+fn step(name: &str, expected: &StepProperties, seen: &Seen, findings: &mut Findings) {
     let at = format!("step {name}");
     let Some(result) = seen.steps.get(name) else {
         return findings.mismatch(&at, "no step has this name");
     };
-    if outcome.is_some_and(|outcome| outcome != result.outcome) {
+    if let Some(outcome) = expected.outcome.filter(|outcome| *outcome != result.outcome) {
         let told = format!("{:?} {}", result.outcome, result.message);
-        findings.mismatch(&at, format_args!("expected {:?}, saw {told}", outcome.unwrap_or(Outcome::Ok)));
+        findings.mismatch(&at, format_args!("expected {outcome:?}, saw {told}"));
     }
-    if let Some(error) = error {
-        let message = Value::from(result.message.as_str());
-        seen.compare(error, Some(&message), &format!("{at}: error"), findings);
-    }
+    let mut property = |name: &str, expected: Option<&Value>, saw: Value| {
+        if let Some(expected) = expected {
+            seen.compare(expected, Some(&saw), &format!("{at}: {name}"), findings);
+        }
+    };
+    property("error", expected.error.as_ref(), json!(result.message));
+    property("revision", expected.revision.as_ref(), json!(result.revision));
+    property("warnings", expected.warnings.as_ref(), json!(result.warnings));
 }
 
 fn deployment(file: &str, accepted: Option<bool>, error: Option<&Value>, seen: &Seen, findings: &mut Findings) {

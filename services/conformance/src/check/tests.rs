@@ -108,7 +108,7 @@ fn requests() -> Vec<RecordedRequest> {
 fn found(expectation: &str) -> Findings {
     let expectation: Value = serde_yaml::from_str(expectation).unwrap();
     let expectation: Expectation = serde_json::from_value(expectation.clone()).unwrap();
-    let result = |outcome, message: &str| StepResult { outcome, message: message.into() };
+    let result = |outcome, message: &str| StepResult::new(outcome, message.into());
     let steps = HashMap::from([
         ("main".to_owned(), result(Outcome::Ok, "")),
         ("refused".to_owned(), result(Outcome::Rejected, "it is wrong")),
@@ -118,7 +118,8 @@ fn found(expectation: &str) -> Findings {
         HashMap::from([("good.yaml".to_owned(), None), ("bad.yaml".to_owned(), Some("no id given".to_owned()))]);
     let (world, requests) = (world(), requests());
     let trigger = |id: &str| TriggerName { namespace: "a".into(), flow: "b".into(), trigger: id.into() };
-    let triggers = HashMap::from([(trigger("on"), false), (trigger("off"), true)]);
+    let stands = |disabled| TriggerSeen { disabled, next: None };
+    let triggers = HashMap::from([(trigger("on"), stands(false)), (trigger("off"), stands(true))]);
     let seen = Seen {
         world: &world,
         steps: &steps,

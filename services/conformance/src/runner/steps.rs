@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use windhover_client::v1::State;
 
-use super::{Run, Stop, refused};
+use super::{Run, Stop, refusal, refused};
 use crate::{
     api::{Api, NewExecution, Refusal},
-    case::{Action, Backfill, ChangeStatus, Deploy, Execute, Replay, SetLabels, Step, Until, Webhook},
+    case::{Action, Backfill, ChangeStatus, ChangeTaskRun, Deploy, Execute, Replay, SetLabels, Step, Until, Webhook},
     check::StepResult,
     expectation::{Expectation, Outcome},
     findings::short,
@@ -24,18 +24,24 @@ impl Run<'_> {
             Step::Deploy(Deploy::All) => Ok(()),
             Step::Deploy(Deploy::File(file)) => self.deploy_file(file).await,
             Step::Deploy(Deploy::Source { name, source }) => {
-                let refusal = self.deploy(source, None).await?;
-                self.done(name, refusal);
+                let source = text(&self.resolve(Value::from(source)).await?);
+                let result = self.deploy(source, None).await?;
+                self.steps.insert(name, result);
+                Ok(())
+            }
+            Step::Validate(validate) => {
+                let result = self.api.validate(validate.source).await?;
+                self.steps.insert(validate.name, result);
                 Ok(())
             }
             Step::UpdateFlow(update) => {
                 let source = self.source(&update.with)?;
-                let refusal = self.deploy(source, Some((&update.namespace, &update.flow))).await?;
-                self.done(update.name, refusal);
+                let result = self.deploy(source, Some((&update.namespace, &update.flow))).await?;
+                self.steps.insert(update.name, result);
                 Ok(())
             }
             Step::DeleteFlow(flow) => {
-                let result = self.api.delete_flow(&flow.namespace, &flow.flow).await;
+                let result = self.api.delete_flow(&flow.namespace, &flow.flow, flow.revision).await;
                 self.settle(flow.name, result).map(|_| ())
             }
             Step::Execute(execute) => self.execute(execute).await,
@@ -70,18 +76,25 @@ impl Run<'_> {
             Step::Kill(action) => self.act(action, Api::kill).await,
             Step::Pause(action) => self.act(action, Api::pause).await,
             Step::Resume(action) => self.resume(action).await,
-            Step::Restart(action) => self.act(action, Api::restart).await,
+            Step::Restart(action) => self.restart(action).await,
             Step::Replay(replay) => self.replay(replay).await,
             Step::DeleteExecution(action) => self.act(action, Api::delete).await,
             Step::ForceRun(action) => self.act(action, Api::force_run).await,
             Step::Unqueue(action) => self.act(action, Api::unqueue).await,
             Step::ChangeStatus(change) => self.change_status(change).await,
+            Step::ChangeTaskRun(change) => self.change_task_run(change).await,
             Step::SetLabels(set) => self.set_labels(set).await,
             Step::SetTrigger(set) => {
                 let trigger = (set.namespace.as_str(), set.flow.as_str(), set.trigger.as_str());
                 Ok(self.api.set_trigger_disabled(trigger, set.disabled).await?)
             }
             Step::Backfill(backfill) => self.backfill(backfill).await,
+            Step::PauseBackfill(name) => {
+                Ok(self.api.pause_backfill((&name.namespace, &name.flow, &name.trigger)).await?)
+            }
+            Step::ResumeBackfill(name) => {
+                Ok(self.api.resume_backfill((&name.namespace, &name.flow, &name.trigger)).await?)
+            }
             Step::KvSet(entry) => Ok(self.api.put_entry(&entry.namespace, &entry.key, &entry.value).await?),
             Step::NamespaceFile(file) => {
                 Ok(self.api.put_namespace_file(&file.namespace, &file.path, file.content.into_bytes()).await?)
@@ -92,23 +105,28 @@ impl Run<'_> {
     /// A file that is refused ends the case unless some expectation looks at its deployment.
     async fn deploy_file(&mut self, file: String) -> Result<(), Stop> {
         let source = self.source(&file)?;
-        let refusal = self.deploy(source, None).await?;
+        let refusal = refusal(self.deploy(source, None).await?);
         let looked_at = self
             .case
             .expect
             .iter()
             .any(|expectation| matches!(expectation, Expectation::Deployment { file: at, .. } if *at == file));
         match refusal {
-            Some(refusal) if !looked_at => Err(Stop::Fail(format!("flow {file} was refused: {}", refusal.message))),
+            Some(refusal) if !looked_at => Err(Stop::Fail(format!("flow {file} was refused: {refusal}"))),
             refusal => {
-                self.deployments.insert(file, refusal.map(|result| result.message));
+                self.deployments.insert(file, refusal);
                 Ok(())
             }
         }
     }
 
     async fn execute(&mut self, execute: Execute) -> Result<(), Stop> {
-        let mut new = NewExecution { namespace: execute.namespace, flow: execute.flow, ..NewExecution::default() };
+        let mut new = NewExecution {
+            namespace: execute.namespace,
+            flow: execute.flow,
+            revision: execute.revision,
+            ..NewExecution::default()
+        };
         for (id, value) in self.resolve_map(execute.inputs).await? {
             new.inputs.insert(id, self.input_text(&value).await?);
         }
@@ -135,7 +153,7 @@ impl Run<'_> {
             Ok(webhook::Answer::Created(created)) => self.created(webhook.name, *created, webhook.until).await,
             Ok(webhook::Answer::Nothing) => {
                 let message = "the webhook was accepted and created nothing".to_owned();
-                self.not_created(webhook.name, StepResult { outcome: Outcome::Skipped, message })
+                self.not_created(webhook.name, StepResult::new(Outcome::Skipped, message))
             }
             Err(refusal) => self.not_created(webhook.name, refused(refusal)?),
         }
@@ -175,16 +193,43 @@ impl Run<'_> {
         let id = self.id_of(&replay.execution)?;
         let task_run = match (replay.task_run_id, replay.task) {
             (Some(id), _) => Some(id),
-            (None, Some(task)) => {
-                let seen = self.api.get(&id).await?;
-                let run = seen.task_runs.into_iter().find(|run| run.task == task);
-                Some(run.ok_or_else(|| format!("{} has no task run of `{task}`", replay.execution))?.id)
-            }
+            (None, Some(task)) => Some(self.task_run(&id, &task, &replay.values).await?),
             (None, None) => None,
         };
         match self.api.replay(&id, task_run).await {
             Ok(made) => self.created(replay.name, made, replay.until).await,
             Err(refusal) => self.not_created(replay.name, refused(refusal)?),
+        }
+    }
+
+    /// With a revision, what is restarted is a new execution.
+    async fn restart(&mut self, action: Action) -> Result<(), Stop> {
+        let (Some(revision), Some(execution)) = (action.revision, &action.execution) else {
+            return self.act(action, Api::restart).await;
+        };
+        let id = self.id_of(execution)?;
+        match self.api.restart_with(&id, revision).await {
+            Ok(made) => self.created(action.name, made, action.until).await,
+            Err(refusal) => self.not_created(action.name, refused(refusal)?),
+        }
+    }
+
+    /// Id of the task run of this task, inside these iterations.
+    async fn task_run(&self, execution: &str, task: &str, values: &[String]) -> Result<String, Stop> {
+        let seen = self.api.get(execution).await?;
+        let mut runs = seen.task_runs.into_iter();
+        let run = runs.find(|run| run.task == task && (values.is_empty() || run.values == values));
+        Ok(run.ok_or_else(|| format!("there is no task run of `{task}` {values:?}"))?.id)
+    }
+
+    async fn change_task_run(&mut self, change: ChangeTaskRun) -> Result<(), Stop> {
+        let id = self.id_of(&change.execution)?;
+        let state = State::from_short_name(&change.state).ok_or_else(|| format!("`{}` is no state", change.state))?;
+        let task_run = self.task_run(&id, &change.task, &change.values).await?;
+        let result = self.api.change_task_run(&id, &task_run, state).await;
+        match self.settle(change.name, result)? {
+            true => self.wait(&id, change.until).await,
+            false => Ok(()),
         }
     }
 
@@ -210,7 +255,8 @@ impl Run<'_> {
         let instant = |text: &str| time::instant(text).ok_or_else(|| format!("`{text}` is no instant"));
         let (start, end) = (instant(&backfill.start)?, instant(&backfill.end)?);
         let trigger = (backfill.namespace.as_str(), backfill.flow.as_str(), backfill.trigger.as_str());
-        Ok(self.api.backfill(trigger, start, end).await?)
+        let labels = backfill.labels.iter().map(|(key, value)| (key.clone(), text(value)));
+        Ok(self.api.backfill(trigger, start, end, labels).await?)
     }
 
     /// Names what a step made, and waits.
@@ -230,7 +276,7 @@ impl Run<'_> {
 
     /// Notes how a step ended; no result means well.
     fn done(&mut self, name: String, result: Option<StepResult>) {
-        let ok = StepResult { outcome: Outcome::Ok, message: String::new() };
+        let ok = StepResult::new(Outcome::Ok, String::new());
         self.steps.insert(name, result.unwrap_or(ok));
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use windhover_expression::{Interrupt, Reads, Value, Variables};
-use windhover_flow::{Flow, ListKind, Properties, Runnable, Task, TaskKind, Text};
+use windhover_flow::{Flow, ListKind, Properties, Runnable, Task, TaskKind, Text, sealed_inputs};
 use windhover_types::JsonMap;
 
-use super::{Context, ROOTS, Stop, narrow, views};
+use super::{Context, ROOTS, Stop, narrow, stop, views};
 use crate::{Directory, Fact, Opened, Run, TaskRun};
 
 /// Small, and functions and tasks look at them besides the templates.
@@ -44,7 +44,9 @@ impl<'a> Tasks<'a> {
 
 impl<'a> Touched<'a> {
     fn of(task: &'a Task, runnable: &'a Runnable, around: Option<&'a Properties>) -> Self {
-        let mut touched = Self::default();
+        // What a templated task reads is known when it is rendered.
+        let everything = runnable.task_type.name.ends_with(TEMPLATED);
+        let mut touched = Self { everything, ..Self::default() };
         runnable.properties.each_text(&mut |text| touched.add(text));
         if let Some(around) = around {
             around.each_text(&mut |text| touched.add(text));
@@ -75,7 +77,8 @@ impl<'a> Touched<'a> {
     }
 }
 
-/// The variables of a job for this task.
+/// The variables of a job for this task. Sealed values are carried as they are kept; the worker opens them. Sealed inputs go with every
+/// job, whatever its templates read: its lines are masked by them.
 pub(crate) fn job_variables(context: &Context<'_>, task: &Task, runnable: &Runnable) -> Result<JsonMap, Stop> {
     let mut touched = Touched::of(task, runnable, files_around(context));
     if touched.everything {
@@ -87,16 +90,17 @@ pub(crate) fn job_variables(context: &Context<'_>, task: &Task, runnable: &Runna
     need_all(context, [&touched.outputs, &touched.tasks])?;
     let few = outputs_of_many(context, &touched)?;
     let mut variables = JsonMap::new();
+    let kept = context.as_kept();
     for name in ROOTS {
         let value = match name {
             "outputs" if touched.outputs.is_empty() => None,
-            "outputs" => pick(context, name, &touched.outputs, |task_id| match few.contains_key(task_id) {
+            "outputs" => pick(&kept, name, &touched.outputs, |task_id| match few.contains_key(task_id) {
                 true => Ok(None),
                 false => views::outputs_of(shared, task_id),
             })?,
             "tasks" if touched.tasks.is_empty() => None,
-            "tasks" => pick(context, name, &touched.tasks, |task_id| views::states_of(shared, task_id))?,
-            _ if ALWAYS.contains(&name) || touched.roots.contains(name) => context.root(name).map_err(stop)?,
+            "tasks" => pick(&kept, name, &touched.tasks, |task_id| views::states_of(shared, task_id))?,
+            _ if ALWAYS.contains(&name) || touched.roots.contains(name) => kept.root(name).map_err(stop)?,
             _ => None,
         };
         if let Some(value) = value {
@@ -106,11 +110,20 @@ pub(crate) fn job_variables(context: &Context<'_>, task: &Task, runnable: &Runna
     if let Some(serde_json::Value::Object(outputs)) = variables.get_mut("outputs") {
         outputs.extend(few);
     }
+    if !variables.contains_key("inputs") {
+        let sealed = sealed_inputs(&context.flow.inputs, &context.run.execution.inputs);
+        if !sealed.is_empty() {
+            variables.insert("inputs".to_owned(), serde_json::Value::Object(sealed));
+        }
+    }
     if runnable.task_type.name.ends_with(MERGE) {
         add_items(context, &mut variables)?;
     }
     Ok(variables)
 }
+
+/// A task whose definition is rendered.
+const TEMPLATED: &str = ".templating.TemplatedTask";
 
 /// The last task of a ForEachItem.
 const MERGE: &str = "$ForEachItemMergeOutputs";
@@ -218,11 +231,4 @@ fn pick(
         }
     }
     Ok(Some(Value::map(picked)))
-}
-
-fn stop(interrupt: Interrupt) -> Stop {
-    match interrupt {
-        Interrupt::Needs(key) => windhover_expression::ExpressionError::Needs(key).into(),
-        Interrupt::Missing(message) | Interrupt::Failed(message) => Stop::Failed(message),
-    }
 }

@@ -1,5 +1,6 @@
 //! What expressions see while the engine renders (expression reference 16, flow model reference 3.7, 1.x reference 3.3).
 
+mod clear;
 mod job;
 mod narrow;
 mod views;
@@ -8,15 +9,21 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value as Json;
 use windhover_expression::{
-    Environment, ExpressionError, FileAnswer, FileInfo, FileRef, Interrupt, KvAnswer, KvRequest, SecretRequest,
-    SeededRandom, Services, Value, Variables, Zone,
+    Environment, ExpressionError, FileAnswer, FileInfo, FileRef, HttpAnswer, HttpCall, Interrupt, KvAnswer, KvRequest,
+    SecretRequest, SeededRandom, Services, Value, Variables, Zone,
 };
 use windhover_flow::{Flow, Task, Text};
-use windhover_types::{JsonMap, Masker, Secret, Timestamp, nested_labels};
+use windhover_types::{Cipher, JsonMap, Masker, Secret, Timestamp, nested_labels};
 
+pub(crate) use clear::open_run;
 pub(crate) use job::{directory_of, job_variables};
 
-use crate::{Answer, Env, Execution, Fact, FactValue, Facts, Moment, Question, Run, TaskRun};
+use clear::{Clear, Seen, clear_all, clear_inputs};
+
+use crate::{
+    Answer, Env, Execution, Fact, FactValue, Facts, HttpQuestion, InlineOutcome, InlineTasks, Moment, Question, Run,
+    TaskRun,
+};
 
 /// What an inline task renders with.
 pub trait RenderContext {
@@ -36,10 +43,12 @@ pub trait RenderContext {
 /// Documents of an execution that expressions read in place; made when they are first read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RootCache {
-    inputs: OnceLock<Arc<Json>>,
+    inputs: OnceLock<Clear>,
     vars: OnceLock<Arc<Json>>,
     labels: OnceLock<Arc<Json>>,
-    trigger: OnceLock<Arc<Json>>,
+    trigger: OnceLock<Clear>,
+    /// Takes the inputs of type SECRET out of whatever is said of the execution.
+    masker: OnceLock<Masker>,
 }
 
 impl RootCache {
@@ -47,6 +56,14 @@ impl RootCache {
     pub(crate) fn forget_changeable(&mut self) {
         self.labels = OnceLock::new();
         self.vars = OnceLock::new();
+    }
+
+    /// The text without the inputs of type SECRET.
+    pub(crate) fn mask(&self, text: String) -> String {
+        match self.masker.get() {
+            Some(masker) if !masker.is_empty() => masker.mask(&text),
+            _ => text,
+        }
     }
 }
 
@@ -84,8 +101,12 @@ pub(crate) struct Context<'a> {
     pub(crate) extra: &'a [(&'static str, Value)],
     /// Of the run itself nothing can be seen: what is rendered belongs to another flow.
     foreign: bool,
+    /// Sealed values are seen as they are kept.
+    as_kept: bool,
     random: SeededRandom,
-    masked: std::cell::RefCell<Vec<Secret>>,
+    /// How many ports were asked for.
+    ports: std::cell::Cell<u32>,
+    masked: Seen,
 }
 
 impl<'a> Context<'a> {
@@ -99,8 +120,10 @@ impl<'a> Context<'a> {
             env,
             extra: &[],
             foreign: false,
+            as_kept: false,
             random: SeededRandom::new(moment.seed),
-            masked: std::cell::RefCell::default(),
+            ports: std::cell::Cell::new(0),
+            masked: Seen::default(),
         }
     }
 
@@ -129,6 +152,14 @@ impl<'a> Context<'a> {
         self
     }
 
+    /// The same execution with its sealed values as they are kept: what leaves the process is read from here.
+    pub(crate) fn as_kept(&self) -> Context<'a> {
+        let mut kept = Context::new(self.flow, self.run, self.facts, self.moment, self.env);
+        kept.task = self.task;
+        kept.as_kept = true;
+        kept
+    }
+
     pub(crate) fn render(&self, text: &Text) -> Result<String, Stop> {
         text.render(&self.environment()).map_err(|error| self.stop(error))
     }
@@ -147,7 +178,72 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn mask_message(&self, message: &str) -> String {
-        Masker::new(self.masked.borrow().iter().cloned()).mask(message)
+        self.masked.masker().mask(message)
+    }
+
+    /// What an inline task says, without the secrets that it has seen. Its outputs are its own.
+    pub(crate) fn mask_outcome(&self, mut outcome: InlineOutcome) -> InlineOutcome {
+        let masker = self.masked.masker();
+        if masker.is_empty() {
+            return outcome;
+        }
+        outcome.error = outcome.error.map(|error| masker.mask(&error));
+        for (_, message) in &mut outcome.logs {
+            *message = masker.mask(message);
+        }
+        for (_, value) in outcome.metrics.iter_mut().flat_map(|(_, _, _, tags)| tags) {
+            *value = masker.mask(value);
+        }
+        outcome
+    }
+
+    /// What seals and opens values of the tenant.
+    fn cipher(&self) -> Result<Arc<dyn Cipher>, Interrupt> {
+        clear::cipher(self.facts)
+    }
+
+    /// The value with everything opened in it, unless it is wanted as it is kept.
+    fn opened(&self, value: Value) -> Result<Value, Interrupt> {
+        if self.as_kept || !self.run.execution.marks.sealed {
+            return Ok(value);
+        }
+        clear::opened(value, &self.cipher()?, &self.masked)
+    }
+
+    /// A document that belongs to somebody else's expressions, opened for these.
+    ///
+    /// # Errors
+    /// It cannot be opened, or not yet.
+    pub(crate) fn open_document(&self, document: JsonMap) -> Result<Value, Stop> {
+        let clear = clear_all(document, self.facts).map_err(stop)?;
+        self.masked.add(&clear.secrets);
+        Ok(Value::from_shared_json(clear.document))
+    }
+
+    /// A document of the execution, made and opened when it is first read.
+    fn document(
+        &self,
+        known: &OnceLock<Clear>,
+        kept: &dyn Fn() -> JsonMap,
+        open: &dyn Fn(JsonMap) -> Result<Clear, Interrupt>,
+    ) -> Result<Value, Interrupt> {
+        let clear = match known.get() {
+            Some(clear) => clear.clone(),
+            None => match open(kept()) {
+                Ok(clear) => {
+                    let _ = known.set(clear.clone());
+                    clear
+                }
+                // As it is kept it can be had without a key.
+                Err(_) if self.as_kept => return Ok(Value::from_json(&Json::Object(kept()))),
+                Err(interrupt) => return Err(interrupt),
+            },
+        };
+        if self.as_kept && !clear.secrets.is_empty() {
+            return Ok(Value::from_json(&Json::Object(kept())));
+        }
+        self.masked.add(&clear.secrets);
+        Ok(Value::from_shared_json(clear.document))
     }
 
     fn own_variables(&self) -> &JsonMap {
@@ -155,36 +251,48 @@ impl<'a> Context<'a> {
     }
 
     /// A root of the run, `None` for what is absent or unknown.
-    fn own_root(&self, name: &str) -> Option<Value> {
+    fn own_root(&self, name: &str) -> Result<Option<Value>, Interrupt> {
         let execution = &self.run.execution;
         let roots = &self.run.roots;
         let shared = |cell: &OnceLock<Arc<Json>>, make: &dyn Fn() -> JsonMap| {
             Value::from_shared_json(Arc::clone(cell.get_or_init(|| Arc::new(Json::Object(make())))))
         };
         if !self.has_root(name) {
-            return None;
+            return Ok(None);
         }
-        Some(match name {
+        Ok(Some(match name {
             "envs" => Value::from_shared_json(Arc::clone(&self.env.envs)),
             "globals" => Value::from_shared_json(Arc::clone(&self.env.globals)),
             "kestra" => Value::from_shared_json(Arc::clone(&self.env.kestra)),
+            "namespace" => return Ok(namespace_root(self.flow)),
             "flow" => flow_root(execution),
-            "execution" => execution_root(execution),
+            "execution" => self.opened(execution_root(execution))?,
             "labels" => shared(&roots.labels, &|| nested_labels(&execution.labels)),
             "vars" => shared(&roots.vars, &|| self.own_variables().clone()),
-            "inputs" => shared(&roots.inputs, &|| execution.inputs.as_ref().clone()),
+            "inputs" => {
+                let open = |inputs| clear_inputs(self.flow, inputs, self.facts);
+                self.document(&roots.inputs, &|| execution.inputs.as_ref().clone(), &open)?
+            }
             "trigger" | "schedule" => {
                 let variables =
                     || execution.trigger.as_ref().map(|trigger| trigger.variables.clone()).unwrap_or_default();
-                shared(&roots.trigger, &variables)
+                self.document(&roots.trigger, &variables, &|trigger| clear_all(trigger, self.facts))?
             }
-            "outputs" => views::outputs(self.run),
+            "outputs" => self.opened(views::outputs(self.run))?,
             "tasks" => views::tasks(self.run),
-            "task" => task_root(self.task?.0),
-            "taskrun" => self.task_run_root(self.task?.1),
-            "parents" => Value::list(self.ancestors(self.task?.1)),
-            "parent" => self.ancestors(self.task?.1).into_iter().next()?,
-            _ => return None,
+            _ => return self.root_of_task(name),
+        }))
+    }
+
+    /// A root that belongs to the task.
+    fn root_of_task(&self, name: &str) -> Result<Option<Value>, Interrupt> {
+        let Some((task, task_run)) = self.task else { return Ok(None) };
+        Ok(match name {
+            "task" => Some(task_root(task)),
+            "taskrun" => Some(self.task_run_root(task_run)),
+            "parents" => Some(self.opened(Value::list(self.ancestors(task_run)))?),
+            "parent" => self.ancestors(task_run).into_iter().next().map(|parent| self.opened(parent)).transpose()?,
+            _ => None,
         })
     }
 
@@ -221,6 +329,7 @@ impl<'a> Context<'a> {
             _ if self.foreign => false,
             "flow" | "execution" | "labels" => true,
             "vars" => !self.own_variables().is_empty(),
+            "namespace" => !self.flow.namespace_variables.is_empty(),
             "inputs" => !execution.inputs.is_empty(),
             "trigger" => execution.trigger.is_some(),
             "schedule" => execution.trigger.as_ref().is_some_and(|trigger| trigger.type_name.ends_with(".Schedule")),
@@ -254,10 +363,17 @@ impl<'a> Context<'a> {
     }
 }
 
-const ROOTS: [&str; 16] = [
+/// Variables of the flow's namespace and of those above it, as they are now; `None`: there are none.
+pub(crate) fn namespace_root(flow: &Flow) -> Option<Value> {
+    let variables = Some(flow.namespace_variables.as_ref()).filter(|variables| !variables.is_empty())?;
+    Some(Value::from_shared_json(Arc::new(Json::Object(variables.clone()))))
+}
+
+const ROOTS: [&str; 17] = [
     "envs",
     "globals",
     "flow",
+    "namespace",
     "vars",
     "inputs",
     "task",
@@ -278,7 +394,7 @@ impl Variables for Context<'_> {
         if let Some((_, value)) = self.extra.iter().find(|(extra, _)| *extra == name) {
             return Ok(Some(value.clone()));
         }
-        Ok(self.own_root(name))
+        self.own_root(name)
     }
 
     fn names(&self) -> Vec<String> {
@@ -315,7 +431,7 @@ impl Services for Context<'_> {
         let fact = Fact::Secret { namespace: namespace.clone(), key: request.key.to_uppercase() };
         match self.facts.get(&fact) {
             Some(FactValue::Secret(Ok(secret))) => {
-                self.masked.borrow_mut().push(secret.clone());
+                self.masked.add(std::slice::from_ref(secret));
                 Ok(Some(secret.expose().to_owned()))
             }
             Some(FactValue::Secret(Err(reason))) => Err(Interrupt::failed(reason.clone())),
@@ -344,8 +460,35 @@ impl Services for Context<'_> {
         })
     }
 
+    fn http(&self, call: &HttpCall) -> Result<HttpAnswer, Interrupt> {
+        self.ask(Question::Http(HttpQuestion::of(call)?), |answer| match answer {
+            Answer::Http(found) => Some(found.clone()),
+            _ => None,
+        })
+    }
+
+    fn random_port(&self) -> Result<u16, Interrupt> {
+        let nth = self.ports.get();
+        self.ports.set(nth + 1);
+        let task_run = self.task.map(|(_, task_run)| task_run.id.to_string()).unwrap_or_default();
+        self.ask(Question::FreePort { task_run, nth }, |answer| match answer {
+            Answer::FreePort(found) => Some(found.clone()),
+            _ => None,
+        })
+    }
+
     fn mask(&self, text: &str) {
-        self.masked.borrow_mut().push(Secret::new(text));
+        self.masked.add(&[Secret::new(text)]);
+    }
+
+    fn seal(&self, value: &str) -> Result<String, Interrupt> {
+        self.cipher()?.seal(&Secret::new(value)).map_err(Interrupt::failed)
+    }
+
+    fn open(&self, sealed: &str) -> Result<Option<String>, Interrupt> {
+        let opened = self.cipher()?.open(sealed).map_err(Interrupt::failed)?;
+        self.masked.add(opened.as_slice());
+        Ok(opened.map(|secret| secret.expose().to_owned()))
     }
 
     fn now(&self) -> Result<chrono::DateTime<chrono::Utc>, Interrupt> {
@@ -380,6 +523,41 @@ impl RenderContext for Context<'_> {
     fn variables(&self) -> &JsonMap {
         self.own_variables()
     }
+}
+
+/// Why a root has no value.
+pub(crate) fn stop(interrupt: Interrupt) -> Stop {
+    match interrupt {
+        Interrupt::Needs(key) => ExpressionError::Needs(key).into(),
+        Interrupt::Missing(message) | Interrupt::Failed(message) => Stop::Failed(message),
+    }
+}
+
+/// The roots of expressions that belong to an execution, as JSON, for what is rendered about it from outside. Its task runs
+/// must all be in memory. Without what the server adds to all of them, and without what has to be looked up.
+///
+/// # Errors
+/// A value that cannot be written as JSON.
+pub fn execution_variables(flow: &Flow, run: &Run) -> Result<JsonMap, ExpressionError> {
+    struct Nothing;
+    impl InlineTasks for Nothing {
+        fn run(&self, _: &Task, _: &dyn RenderContext) -> Result<InlineOutcome, ExpressionError> {
+            Ok(InlineOutcome::default())
+        }
+    }
+    let (facts, env) = (Facts::new(), Env::new(Arc::new(Nothing)));
+    let moment = Moment { now: run.execution.state.last().at, seed: 0 };
+    let context = Context::new(flow, run, &facts, moment, &env);
+    let mut variables = JsonMap::new();
+    for name in ROOTS.into_iter().filter(|name| !["envs", "globals", "kestra"].contains(name)) {
+        let Ok(Some(value)) = context.root(name) else { continue };
+        match value.to_json() {
+            Ok(value) => drop(variables.insert(name.to_owned(), value)),
+            Err(ExpressionError::Needs(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(variables)
 }
 
 fn instant(at: Timestamp) -> Value {

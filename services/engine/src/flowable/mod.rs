@@ -8,6 +8,7 @@ mod if_;
 mod parallel;
 pub(crate) mod pause;
 mod switch;
+mod template;
 
 use std::sync::Arc;
 
@@ -123,6 +124,7 @@ pub(crate) fn open(kind: &TaskKind, context: &Context<'_>) -> Result<Opening, St
         TaskKind::Dag { concurrent, .. } => parallel::open(concurrent.as_ref(), context),
         TaskKind::LoopUntil(_) => Ok(Opening::plain().with_output("iterationCount", 1)),
         TaskKind::Pause(pause) => pause::open(pause, context),
+        TaskKind::Template(call) => template::open(call, context),
         TaskKind::Runnable(_) | TaskKind::Subflow(_) | TaskKind::Items(_) => {
             Err(Stop::Failed("the task is no flowable".to_owned()))
         }
@@ -152,6 +154,7 @@ pub(crate) fn lists<'a>(kind: &'a TaskKind, opened: Option<&'a Opened>) -> Lists
         },
         TaskKind::LoopUntil(until) => of_block(&until.block, Shape::Until),
         TaskKind::Pause(pause) => of_block(&pause.block, Shape::Sequence),
+        TaskKind::Template(call) => sequence(&[], &call.handlers),
         TaskKind::Runnable(_) | TaskKind::Subflow(_) | TaskKind::Items(_) => {
             Lists { main: &[], errors: &[], finally: &[], shape: Shape::Sequence }
         }

@@ -21,6 +21,7 @@ impl Machine<'_> {
     /// Ends the open attempt, if there is one. One that never ran (SKIPPED) shows no RUNNING.
     pub(super) fn close_attempt(&mut self, id: Id, state: State, at: Timestamp, error: Option<String>) {
         let at = at.min(self.moment.now);
+        let error = error.map(|error| self.run.roots.mask(error));
         if let Some(attempt) = self.edit(id).and_then(|run| run.attempts.last_mut())
             && !attempt.state.current().is_terminal()
         {
@@ -96,7 +97,7 @@ impl Machine<'_> {
             flow_revision: execution.flow_revision,
             labels: execution.labels.clone(),
             inputs: execution.inputs.clone(),
-            variables: None,
+            variables: self.flow.initial_variables(),
             trigger: execution.trigger.clone(),
             parent: execution.parent.clone(),
             schedule_time: (due > self.moment.now).then_some(due),

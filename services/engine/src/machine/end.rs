@@ -1,7 +1,7 @@
 //! The end of an execution: its outputs, its final state, and who is told (flow model reference 2.6, 3.6, 4.14).
 
 use windhover_flow::{OutputsError, RetryBehavior, resolve_outputs};
-use windhover_types::{Id, JsonMap, Level, State};
+use windhover_types::{Id, JsonMap, Level, State, has_sealed};
 
 use super::{Flowing, Machine, Needs};
 use crate::{
@@ -44,8 +44,13 @@ impl Machine<'_> {
         let mut to = state;
         if with_outputs && !self.flow.outputs.is_empty() {
             match self.flow_outputs()? {
-                Ok(outputs) => self.journal.execution(self.run).outputs = Some(outputs),
+                Ok(outputs) => {
+                    let execution = self.journal.execution(self.run);
+                    execution.marks.sealed |= outputs.values().any(has_sealed);
+                    execution.outputs = Some(outputs);
+                }
                 Err(reason) => {
+                    let reason = self.run.roots.mask(reason);
                     self.log(None, Level::Error, reason.clone());
                     to = State::Failed;
                     let execution = self.journal.execution(self.run);

@@ -29,7 +29,7 @@ impl Machine<'_> {
                 self.pause();
                 Ok(())
             }
-            Event::Resume { inputs, by } => self.resume(&inputs, by),
+            Event::Resume { inputs, by, undeclared } => self.resume(&inputs, by, undeclared),
             Event::Restart { by_parent } => self.restart(by_parent),
             Event::ChangeTaskRunState { task_run, state } => self.change_task_run_state(task_run, state),
             Event::ChangeState { state } => {
@@ -164,6 +164,9 @@ impl Machine<'_> {
         }
         if current == Some(State::Submitted) {
             self.set_state(id, State::Running, started_at);
+        }
+        for outputs in [&outputs, &directory_outputs].into_iter().flatten() {
+            self.note_sealed(outputs);
         }
         if let (Some(directory), Some(outputs)) = (self.directory_of(id), directory_outputs)
             && let Some(run) = self.edit(directory.task_run)

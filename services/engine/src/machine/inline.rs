@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windhover_types::{Id, Level, State, merge_labels};
 
 use super::{Flowing, Machine, NO_OUTPUTS};
-use crate::{Effect, InlineOutcome, TaskMetric, Timer};
+use crate::{Effect, InlineOutcome, TaskMetric, Timer, context::Context};
 
 impl Machine<'_> {
     pub(super) fn run_inline(&mut self, id: Id) -> Flowing {
@@ -15,7 +15,11 @@ impl Machine<'_> {
         self.set_state(id, State::Running, now);
         self.begin_attempt(id, 0, None, now);
         let tasks = Arc::clone(&self.env.inline);
-        match self.evaluate(id, |context| tasks.run(task, context).map_err(|error| context.stop(error)))? {
+        let run = |context: &Context<'_>| {
+            let outcome = tasks.run(task, context).map_err(|error| context.stop(error))?;
+            Ok(context.mask_outcome(outcome))
+        };
+        match self.evaluate(id, run)? {
             Ok(outcome) => self.inline_done(id, outcome),
             Err(reason) => self.fail_attempt(id, reason),
         }
@@ -43,6 +47,9 @@ impl Machine<'_> {
                 })
             };
             self.effects.extend(metrics.into_iter().map(metric));
+        }
+        if let Some(outputs) = &outputs {
+            self.note_sealed(outputs);
         }
         if let Some(run) = self.edit(id) {
             run.outputs = match outputs {

@@ -31,13 +31,13 @@ use std::{
 
 use serde_json::Value;
 use windhover_flow::{Flow, ListKind, Task, TaskPlace};
-use windhover_types::{Id, JsonMap, Level, State};
+use windhover_types::{Id, JsonMap, Level, State, has_sealed};
 
 use self::journal::Journal;
 pub use self::open_work::{open_jobs, open_timers};
 use crate::{
     Effect, Env, Event, Fact, Facts, LogLine, Moment, Opened, Refusal, Run, Step, StepOutput, TaskRun,
-    context::{Context, Stop},
+    context::{Context, Stop, open_run},
 };
 
 /// Outputs of what has none: `outputs.<task>` is there all the same.
@@ -54,6 +54,9 @@ pub(crate) type Flowing<T = ()> = Result<T, Needs>;
 /// `seed` of the moment feeds only random functions of expressions.
 pub fn step(flow: &Flow, run: &mut Run, event: Event, facts: &Facts, moment: Moment, env: &Env) -> Step {
     run.task_runs.absorb(facts);
+    if let Err(fact) = open_run(flow, run, facts) {
+        return Step::Needs(vec![fact]);
+    }
     let journal = Journal::new(run);
     let made_with = std::mem::take(&mut run.made_with);
     for task_run in &made_with {
@@ -223,6 +226,7 @@ impl<'a> Machine<'a> {
 
     /// What was asked for does not fit. To be called before anything has changed.
     fn refuse(&mut self, reason: &str, message: String) {
+        let message = self.run.roots.mask(message);
         self.refused = Some(Refusal { reason: reason.to_owned(), message });
     }
 
@@ -248,13 +252,20 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A line of the execution's log, of a task run if one is given.
+    /// To be called with outputs that come from outside: what is sealed in them is opened for expressions from now on.
+    fn note_sealed(&mut self, outputs: &Value) {
+        if !self.run.execution.marks.sealed && has_sealed(outputs) {
+            self.journal.execution(self.run).marks.sealed = true;
+        }
+    }
+
+    /// A line of the execution's log, of a task run if one is given. Inputs of type SECRET are taken out.
     fn log(&mut self, task_run: Option<Id>, level: Level, message: String) {
         let run = task_run.and_then(|id| self.run.task_run(id));
         let attempt = run.map(|run| u32::try_from(run.attempts.len().saturating_sub(1)).unwrap_or(u32::MAX));
         let task_id = run.map(|run| run.task_id.clone());
         let at = self.moment.now;
-        for message in split_message(message) {
+        for message in split_message(self.run.roots.mask(message)) {
             let line = LogLine { at, level, message, task_id: task_id.clone(), task_run_id: task_run, attempt };
             self.effects.push(Effect::Log(line));
         }

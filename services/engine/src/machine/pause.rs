@@ -53,7 +53,7 @@ impl Machine<'_> {
         self.run.task_runs.all_open().into_iter().find(|id| self.state_of(*id) == Some(State::Paused))
     }
 
-    pub(super) fn resume(&mut self, inputs: &JsonMap, by: Option<String>) -> Flowing {
+    pub(super) fn resume(&mut self, inputs: &JsonMap, by: Option<String>, undeclared: bool) -> Flowing {
         let paused = self.first_paused();
         if self.is_killing() || !(self.is_paused() || paused.is_some()) {
             let state = self.run.execution.current();
@@ -72,7 +72,13 @@ impl Machine<'_> {
                 for warning in resolved.warnings {
                     self.log(Some(id), Level::Warn, warning);
                 }
-                self.resumed(id, pause, resolved.values, by);
+                let mut values = resolved.values;
+                if undeclared {
+                    let declared = |name: &str| pause.on_resume.iter().any(|input| input.id == name);
+                    let others = inputs.iter().filter(|(name, _)| !declared(name));
+                    values.extend(others.map(|(name, value)| (name.clone(), value.clone())));
+                }
+                self.resumed(id, pause, values, by);
                 self.end_pause(id, |_| {})
             }
             Err(reason) => {
@@ -85,8 +91,10 @@ impl Machine<'_> {
     /// Outputs of a Pause that goes on.
     pub(super) fn resumed(&mut self, id: Id, pause: &Pause, inputs: JsonMap, by: Option<String>) {
         let mut outputs = Map::new();
-        if !pause.on_resume.is_empty() {
-            outputs.insert("onResume".to_owned(), Value::Object(inputs));
+        if !(pause.on_resume.is_empty() && inputs.is_empty()) {
+            let inputs = Value::Object(inputs);
+            self.note_sealed(&inputs);
+            outputs.insert("onResume".to_owned(), inputs);
         }
         let mut resumed = Map::new();
         resumed.extend(by.map(|by| ("by".to_owned(), Value::String(by))));

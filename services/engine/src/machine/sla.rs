@@ -83,6 +83,7 @@ impl Machine<'_> {
             SlaBehavior::None => Ok(()),
             SlaBehavior::Fail => {
                 let message = format!("The execution fails since its SLA '{}' is violated: {reason}", sla.id);
+                let message = self.run.roots.mask(message);
                 self.log(None, Level::Error, message.clone());
                 self.journal.execution(self.run).error = Some(ExecutionError { message, task_run_id: None });
                 self.break_off(State::Failed)

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use windhover_expression::Value as ExpressionValue;
-use windhover_flow::{Flow, InputsError, RestartBehavior, Subflow, TaskKind, resolve_inputs};
+use windhover_flow::{Flow, InputsError, Properties, RestartBehavior, Subflow, TaskKind, resolve_inputs};
 use windhover_types::{Id, JsonMap, Label, Level, State, Timestamp, correlation_id, label_value, merge_labels};
 
 use super::{Flowing, Machine, Needs};
 use crate::{
-    ChildState, Effect, Fact, FactValue, FoundFlow, NewExecution, Opened, ParentLink, RenderContext, TaskRun,
-    TriggerInfo,
-    context::{Context, Stop},
+    ChildState, Effect, Execution, Fact, FactValue, FoundFlow, NewExecution, Opened, ParentLink, RenderContext, Run,
+    TaskRun, TriggerInfo,
+    context::{Context, Stop, namespace_root, open_run},
     ids,
 };
 
@@ -146,17 +146,68 @@ impl Machine<'_> {
         if let Some(level) = level {
             self.log(Some(id), level, format!("The subflow's execution {child} ended {state}"));
         }
+        let rendered = match (outputs, &subflow.outputs) {
+            (None, Some(templates)) => self.older_outputs(child, templates)?,
+            (outputs, _) => Ok(outputs),
+        };
+        let (own, error, outputs) = match rendered {
+            Ok(outputs) => {
+                let error = (own == State::Failed).then(|| format!("the execution {child} ended {state}"));
+                (own, error, outputs)
+            }
+            Err(reason) => {
+                let reason = format!("Failed to extract outputs with the error: '{reason}'");
+                self.log(Some(id), Level::Warn, reason.clone());
+                // A state that the child itself has given stays.
+                let own = if matches!(own, State::Success | State::Warning) { State::Failed } else { own };
+                (own, Some(reason), None)
+            }
+        };
         let mut own_outputs = JsonMap::new();
         own_outputs.insert("executionId".to_owned(), Value::String(child.to_string()));
         own_outputs.insert("state".to_owned(), Value::String(state.as_str().to_owned()));
         own_outputs.extend(outputs.map(|outputs| ("outputs".to_owned(), Value::Object(outputs))));
+        let own_outputs = Value::Object(own_outputs);
+        self.note_sealed(&own_outputs);
         if let Some(run) = self.edit(id) {
-            run.outputs = Some(Arc::new(Value::Object(own_outputs)));
+            run.outputs = Some(Arc::new(own_outputs));
         }
         let now = self.moment.now;
-        let error = (own == State::Failed).then(|| format!("the execution {child} ended {state}"));
         self.close_attempt(id, own, now, error);
         self.attempt_over(id, own, now)
+    }
+
+    /// `outputs` of the task, rendered where the child that has ended is known; only if its flow declares none itself.
+    fn older_outputs(&self, child: Id, templates: &Properties) -> Flowing<Result<Option<JsonMap>, String>> {
+        let fact = Fact::Whole { execution: child };
+        let whole = match self.facts.get(&fact) {
+            Some(FactValue::Whole(Some(whole))) => whole,
+            Some(FactValue::Whole(None)) => return Ok(Err(format!("the execution {child} was deleted"))),
+            _ => return Err(Needs(vec![fact])),
+        };
+        let Execution { namespace, flow_id, flow_revision, .. } = &whole.execution;
+        let (namespace, flow_id) = (namespace.clone(), flow_id.clone());
+        let fact = Fact::Flow { namespace, flow_id, revision: Some(*flow_revision) };
+        let flow = match self.facts.get(&fact) {
+            Some(FactValue::Flow(Some(found))) => match &found.flow {
+                Ok(flow) => flow,
+                Err(reason) => return Ok(Err(reason.clone())),
+            },
+            Some(FactValue::Flow(None)) => return Ok(Err("the flow of the execution was deleted".to_owned())),
+            _ => return Err(Needs(vec![fact])),
+        };
+        if !flow.outputs.is_empty() {
+            return Ok(Ok(None));
+        }
+        let run = Run::ended(whole.execution.clone(), whole.task_runs.clone());
+        open_run(flow, &run, self.facts).map_err(|fact| Needs(vec![fact]))?;
+        let context = Context::new(flow, &run, self.facts, self.moment, self.env);
+        let rendered = templates.render(&context.environment()).map_err(|error| context.stop(error));
+        match rendered.and_then(|value| object(value, "outputs")) {
+            Ok(outputs) => Ok(Ok(Some(outputs))),
+            Err(Stop::Failed(reason)) => Ok(Err(run.roots.mask(reason))),
+            Err(Stop::Needs(facts)) => Err(Needs(facts)),
+        }
     }
 }
 
@@ -197,7 +248,7 @@ pub(super) fn prepare(context: &Context<'_>, subflow: &Subflow, id: Id, item: Op
         flow_revision: found.revision,
         labels,
         inputs: Arc::new(resolved.values),
-        variables: None,
+        variables: flow.initial_variables(),
         trigger: Some(TriggerInfo {
             id: task.id.clone(),
             type_name: if item.is_some() { task.type_name.clone() } else { TYPE.to_owned() },
@@ -303,14 +354,17 @@ fn child_roots(
     flow: &Flow,
     namespace: &str,
     flow_id: &str,
-) -> [(&'static str, ExpressionValue); 2] {
+) -> Vec<(&'static str, ExpressionValue)> {
     let root = ExpressionValue::map([
         ("id", ExpressionValue::text(flow_id)),
         ("namespace", ExpressionValue::text(namespace)),
         ("revision", ExpressionValue::whole(i64::from(found.revision))),
         ("tenantId", ExpressionValue::text(context.run.execution.tenant.as_str())),
     ]);
-    [("flow", root), ("vars", ExpressionValue::from_json(&Value::Object(flow.variables.clone())))]
+    let variables = ExpressionValue::from_json(&Value::Object(flow.variables.clone()));
+    let mut roots = vec![("flow", root), ("vars", variables)];
+    roots.extend(namespace_root(flow).map(|variables| ("namespace", variables)));
+    roots
 }
 
 fn trigger_variables(context: &Context<'_>, task_run: &TaskRun, item: Option<u32>) -> JsonMap {

@@ -362,7 +362,7 @@ fn a_paused_execution_keeps_its_slot() {
     let first = shell.start("f", json!({}));
     let second = shell.start("f", json!({}));
     assert_eq!((shell.state(first), shell.state(second)), (State::Paused, Queued));
-    shell.send(first, Event::Resume { inputs: serde_json::Map::new(), by: None });
+    shell.send(first, Event::Resume { inputs: serde_json::Map::new(), by: None, undeclared: false });
     assert_eq!((shell.state(first), shell.state(second)), (Success, State::Paused));
 }
 

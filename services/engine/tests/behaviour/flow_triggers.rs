@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use windhover_engine::{FlowTriggerError, NewExecution, Run, UpstreamChange, flow_trigger};
+use windhover_engine::{Facts, FlowTriggerError, NewExecution, Run, UpstreamChange, flow_trigger};
 use windhover_types::{Id, Label, State};
 
 use crate::{
@@ -36,7 +36,8 @@ fn fire(shell: &Shell, id: Id, to: State) -> Result<Option<NewExecution>, FlowTr
     );
     let upstream = Arc::clone(&shell.flows[&stored.execution.flow_id]);
     let listening = &shell.flows["listener"];
-    flow_trigger(&UpstreamChange { flow: &upstream, run: &run, to }, listening, 4, &listening.triggers[0], &shell.env)
+    let change = UpstreamChange { flow: &upstream, run: &run, facts: &Facts::new(), to };
+    flow_trigger(&change, listening, 4, &listening.triggers[0], &shell.env)
 }
 
 fn upstream(task: &str, trigger: &str) -> (Shell, Id) {

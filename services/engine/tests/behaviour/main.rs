@@ -12,7 +12,9 @@ mod flowables;
 mod lifecycle;
 mod loops;
 mod pauses;
+mod sealed;
 mod subflows;
+mod templates;
 
 use serde_json::json;
 use support::Shell;

@@ -9,7 +9,7 @@ use crate::{FAIL, JOB, LOG, flow, run, support::Shell};
 const PAUSE: &str = "type: io.kestra.plugin.core.flow.Pause";
 
 fn resume(inputs: serde_json::Value) -> Event {
-    Event::Resume { inputs: inputs.as_object().cloned().expect("a map"), by: Some("ada".to_owned()) }
+    Event::Resume { inputs: inputs.as_object().cloned().expect("a map"), by: Some("ada".to_owned()), undeclared: false }
 }
 
 #[test]
@@ -62,6 +62,29 @@ finally: [{{id: fin, {LOG}}}]"
         assert_eq!(shell.summary(id)[1..], *rest, "{behavior}");
         assert!(shell.timers.is_empty());
     }
+}
+
+#[test]
+fn a_task_that_resumes_may_hand_over_more_than_the_pause_declares() {
+    let source = flow(&format!(
+        "tasks:
+  - {{id: p, {PAUSE}, onResume: [{{id: n, type: INT}}]}}
+  - {{id: bare, {PAUSE}}}"
+    ));
+    let mut shell = Shell::new(&[&source]);
+    let id = shell.start("f", json!({}));
+    let resume = |inputs: serde_json::Value| Event::Resume {
+        inputs: inputs.as_object().cloned().expect("a map"),
+        by: None,
+        undeclared: true,
+    };
+    let refused = shell.refused(id, resume(json!({"n": "many"})));
+    assert_eq!(refused.reason, refusals::INVALID_INPUT);
+    shell.send(id, resume(json!({"n": "3", "more": {"a": 1}})));
+    assert_eq!(shell.outputs(id, "p")["onResume"], json!({"n": 3, "more": {"a": 1}}));
+    shell.send(id, resume(json!({"x": "y"})));
+    assert_eq!(shell.outputs(id, "bare")["onResume"], json!({"x": "y"}));
+    assert_eq!(shell.state(id), Success);
 }
 
 #[test]

@@ -213,3 +213,48 @@ fn a_subflow_can_begin_at_a_date() {
     );
     assert_eq!(shell.state(id), Failed);
 }
+
+/// The older form of a flow's outputs, on the task that starts it.
+fn extracts(expression: &str, outputs: &str) -> (Shell, Id) {
+    let parent = flow(&format!(
+        "tasks:
+  - id: sub
+    type: io.kestra.plugin.core.flow.Subflow
+    namespace: company.team
+    flowId: child
+    outputs: {{extracted: \"{expression}\", deep: {{flow: '{{{{ flow.id }}}}'}}}}
+  - {{id: after, type: io.kestra.plugin.core.debug.Return, format: '{{{{ outputs.sub.outputs.extracted }}}}'}}"
+    ));
+    let child = format!(
+        "id: child
+namespace: company.team
+tasks:
+  - {{id: r, type: io.kestra.plugin.core.debug.Return, format: of the child}}
+{outputs}"
+    );
+    let mut shell = Shell::new(&[&parent, &child]);
+    let id = shell.start("f", json!({}));
+    (shell, id)
+}
+
+#[test]
+fn outputs_on_the_task_are_rendered_where_the_child_is_known_unless_its_flow_has_some() {
+    let (shell, id) = extracts("{{ outputs.r.value }}", "");
+    assert_eq!(shell.outputs(id, "sub")["outputs"], json!({"extracted": "of the child", "deep": {"flow": "child"}}));
+    assert_eq!(shell.outputs(id, "after"), json!({"value": "of the child"}));
+    let own = "outputs: [{id: extracted, type: STRING, value: own}]\n";
+    let (shell, id) = extracts("{{ outputs.r.value }}", own);
+    assert_eq!(shell.outputs(id, "sub")["outputs"], json!({"extracted": "own"}));
+}
+
+#[test]
+fn outputs_on_the_task_that_do_not_render_fail_it_and_say_why() {
+    let (shell, id) = extracts("{{ outputs.nothing.value }}", "");
+    assert_eq!(shell.summary(id), ["sub FAILED"]);
+    let child = shell.child("child");
+    assert_eq!(shell.state(child), Success);
+    assert_eq!(shell.outputs(id, "sub"), json!({"executionId": child.to_string(), "state": "SUCCESS"}));
+    let told = shell.messages(id).join("\n");
+    assert!(told.contains("WARN Failed to extract outputs with the error: '"), "{told}");
+    assert_eq!(shell.task_run(id, "sub").attempts.len(), 1);
+}

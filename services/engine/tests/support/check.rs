@@ -107,6 +107,15 @@ fn flags(flow: &Flow, stored: &Stored, container: Option<&TaskRun>, frame: &Fram
     assert_eq!(frame.started as usize, begun, "{name}");
 }
 
+/// Of what is kept, sent and logged: nobody can read `hidden` in it.
+pub(super) fn hides(hidden: &str, run: &Run, output: &StepOutput) {
+    let looked_at = format!("{:?} {:?}", run.execution, output);
+    assert!(!looked_at.contains(hidden), "{hidden} can be read in {looked_at}");
+    for task_run in output.changed_task_runs.iter().filter_map(|id| run.task_run(*id)) {
+        assert!(!format!("{task_run:?}").contains(hidden), "{hidden} can be read in {task_run:?}");
+    }
+}
+
 /// Of the run itself.
 pub(super) fn run(flow: &Flow, run: &Run) {
     let all: Vec<&TaskRun> = run.task_runs().collect();

@@ -37,6 +37,21 @@ impl InlineTasks for TestTasks {
                 let labels = labels.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten();
                 outcome.labels = labels.map(|(key, value)| Label::new(key, windhover_flow::text_of(value))).collect();
             }
+            // All variables that the simulation sets are of its own making: at the top, and texts.
+            Some("SetVariables") => {
+                let new = runnable.properties.get("variables").map(|new| new.render(&environment)).transpose()?;
+                let mut variables = context.variables().clone();
+                variables.extend(new.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten().map(owned));
+                outcome.variables = Some(variables);
+            }
+            Some("UnsetVariables") => {
+                let gone = runnable.properties.get("variables").map(|gone| gone.render(&environment)).transpose()?;
+                let mut variables = context.variables().clone();
+                for name in gone.as_ref().and_then(serde_json::Value::as_array).into_iter().flatten() {
+                    variables.shift_remove(name.as_str().unwrap_or_default());
+                }
+                outcome.variables = Some(variables);
+            }
             Some("Sleep") => {
                 let duration = windhover_flow::parse_duration(&text("duration")?.unwrap_or_default());
                 outcome.sleep = Some(duration.unwrap_or(Duration::from_secs(1)));
@@ -45,4 +60,8 @@ impl InlineTasks for TestTasks {
         }
         Ok(outcome)
     }
+}
+
+fn owned((key, value): (&String, &serde_json::Value)) -> (String, serde_json::Value) {
+    (key.clone(), value.clone())
 }

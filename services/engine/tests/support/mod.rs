@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 mod check;
+mod cipher;
 mod inline;
 
 use std::{
@@ -13,13 +14,14 @@ use std::{
 use serde_json::{Value, json};
 use windhover_engine::{
     Answer, ChildState, Effect, Env, Event, Execution, Fact, FactValue, Facts, FoundFlow, Job, JobResult, LogLine,
-    Moment, NewExecution, Opened, Question, Run, SlotAnswer, Slots, Step, StepOutput, TaskRun, Timer, new_execution,
-    open_timers, step,
+    Moment, NewExecution, Opened, Question, Run, SlotAnswer, Slots, Step, StepOutput, TaskRun, Timer, Whole,
+    new_execution, open_timers, step,
 };
 use windhover_expression::{FileAnswer, FileRef, KvAnswer, Value as Rendered};
 use windhover_flow::Flow;
-use windhover_types::{Id, JsonMap, Label, Secret, State, Tenant, Timestamp};
+use windhover_types::{Cipher, Id, JsonMap, Label, Secret, State, Tenant, Timestamp};
 
+pub(crate) use cipher::TestCipher;
 pub(crate) use inline::TestTasks;
 
 pub(crate) const NAMESPACE: &str = "company.team";
@@ -54,8 +56,14 @@ pub(crate) struct Shell {
     pub(crate) slots: HashMap<String, Slots>,
     /// Facts that were asked for, in order.
     pub(crate) asked: Vec<Fact>,
+    /// Seals and opens values of type SECRET, or why nothing can.
+    pub(crate) cipher: Result<Arc<dyn Cipher>, String>,
+    /// What must be seen in nothing that is kept, logged or sent.
+    pub(crate) hidden: Option<&'static str>,
     started: std::collections::HashSet<(Id, u32)>,
     made: u32,
+    /// Names of the events that were applied.
+    pub(crate) applied: std::collections::BTreeSet<&'static str>,
 }
 
 impl Shell {
@@ -78,8 +86,11 @@ impl Shell {
             files: HashMap::new(),
             slots: HashMap::new(),
             asked: Vec::new(),
+            cipher: Ok(Arc::new(TestCipher)),
+            hidden: None,
             started: std::collections::HashSet::new(),
             made: 0,
+            applied: Default::default(),
         };
         for source in flows {
             shell.deploy(source);
@@ -172,6 +183,7 @@ impl Shell {
 
     /// One event, with the facts that it needs, committed and checked.
     pub(crate) fn apply(&mut self, id: Id, event: Event) -> StepOutput {
+        self.applied.insert(event_name(&event));
         if !self.live.contains_key(&id) {
             self.load(id);
         }
@@ -234,6 +246,14 @@ impl Shell {
                 let child = self.stored.get(execution).map(|stored| ChildState::of(&stored.execution));
                 FactValue::Child(child.map(Box::new))
             }
+            Fact::Whole { execution } => {
+                let whole = self.stored.get(execution).map(|stored| Whole {
+                    execution: stored.execution.clone(),
+                    task_runs: stored.task_runs.values().cloned().collect(),
+                });
+                FactValue::Whole(whole.map(Box::new))
+            }
+            Fact::Cipher => FactValue::Cipher(self.cipher.clone()),
             Fact::Secret { key, .. } => {
                 let found = self.secrets.get(key).map(Secret::new);
                 FactValue::Secret(found.ok_or_else(|| format!("Cannot find secret for key '{key}'.")))
@@ -249,6 +269,7 @@ impl Shell {
             }
             Fact::World(Question::Content(_)) => FactValue::World(Answer::Content(Ok(FileAnswer::Absent))),
             Fact::World(Question::Info(_)) => FactValue::World(Answer::Info(Ok(FileAnswer::Absent))),
+            Fact::World(calls) => FactValue::World(calls.refused("nobody can be called here")),
         }
     }
 
@@ -279,6 +300,9 @@ impl Shell {
             stored.task_runs.insert(task_run.seq, task_run.clone());
         }
         check::stored(flow, stored, run);
+        if let Some(hidden) = self.hidden {
+            check::hides(hidden, run, output);
+        }
         if output.more {
             self.events.push_back((id, Event::Advance));
         }
@@ -357,7 +381,7 @@ impl Shell {
             paused && !first.is_some_and(by_itself)
         });
         let Some(id) = next else { return false };
-        self.events.push_back((id, Event::Resume { inputs: JsonMap::new(), by: None }));
+        self.events.push_back((id, Event::Resume { inputs: JsonMap::new(), by: None, undeclared: false }));
         true
     }
 
@@ -444,6 +468,28 @@ impl Shell {
     pub(crate) fn child(&self, flow_id: &str) -> Id {
         let found = self.created.iter().rev().find(|id| self.stored[*id].execution.flow_id == flow_id);
         *found.unwrap_or_else(|| panic!("no execution of {flow_id}"))
+    }
+}
+
+fn event_name(event: &Event) -> &'static str {
+    match event {
+        Event::Advance => "Advance",
+        Event::JobStarted { .. } => "JobStarted",
+        Event::JobEnded { .. } => "JobEnded",
+        Event::JobLost { .. } => "JobLost",
+        Event::SubflowEnded { .. } => "SubflowEnded",
+        Event::TimerFired { .. } => "TimerFired",
+        Event::Kill => "Kill",
+        Event::Pause => "Pause",
+        Event::Resume { .. } => "Resume",
+        Event::Restart { .. } => "Restart",
+        Event::ChangeTaskRunState { .. } => "ChangeTaskRunState",
+        Event::ChangeState { .. } => "ChangeState",
+        Event::ForceRun => "ForceRun",
+        Event::Unqueue { .. } => "Unqueue",
+        Event::SetLabels { .. } => "SetLabels",
+        Event::Slot { .. } => "Slot",
+        Event::SubflowReplaced { .. } => "SubflowReplaced",
     }
 }
 

@@ -62,7 +62,7 @@ impl Core {
     /// Puts a stored execution into memory, with events that come before those that wait already.
     pub(super) fn take_up(&mut self, loaded: LoadedRun, first: Vec<Pending>) {
         let LoadedRun { stored, flow } = loaded;
-        let StoredRun { execution, open_task_runs, next_seq, next_log, parked: set_aside } = stored;
+        let StoredRun { execution, open_task_runs, next_seq, next_log, job_lines, parked: set_aside } = stored;
         let (id, tenant) = (execution.id, execution.tenant.clone());
         let shard = shard_of(&tenant, id, self.shards);
         if !self.owns_shard(shard) {
@@ -95,7 +95,8 @@ impl Core {
         let ended = execution.is_ended();
         let is_partial = open_task_runs.len() < next_seq as usize;
         let run = Run::from_stored(execution, open_task_runs, next_seq);
-        let mut live = Live { next_log, versions, is_partial, ..Live::new(run, flow, shard) };
+        let lines_taken = job_lines.into_iter().map(|of| ((of.task_run, of.dispatch), of.lines)).collect();
+        let mut live = Live { next_log, versions, lines_taken, is_partial, ..Live::new(run, flow, shard) };
         live.pending.extend(first);
         if !ended {
             live.pending.push_back(Pending::new(Event::Advance));
@@ -132,8 +133,20 @@ impl Core {
         }
     }
 
+    /// No version of this process will ever read it: it waits for an operator, and whoever waits for it is answered, so
+    /// that a worker has its slot again.
+    pub(super) fn corrupt(&mut self, tenant: Tenant, id: Id, reason: String) {
+        let waiting = self.stop_loading(&tenant, id).unwrap_or_default();
+        if !self.owns(&tenant, id) {
+            waiting.into_iter().for_each(Pending::send_on);
+            return;
+        }
+        self.corrupt.add(id, Instant::now(), reason.clone());
+        self.set_aside(tenant, id, reason, waiting);
+    }
+
     /// There is nothing that these could be applied to.
-    fn turn_away(&mut self, tenant: Tenant, id: Id, waiting: Vec<Pending>, failed: &Failed) {
+    pub(super) fn turn_away(&mut self, tenant: Tenant, id: Id, waiting: Vec<Pending>, failed: &Failed) {
         let mut member = Member::without_steps(tenant.clone(), id, self.shards);
         for mut pending in waiting {
             pending.turn_away(failed.error(id));

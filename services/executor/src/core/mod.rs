@@ -35,9 +35,10 @@ use crate::{
     batch::{BATCH_BYTES, CreateWork, FlowName, Member, OpenBatch, Submitted},
     clock,
     effects::{Collector, Surroundings},
-    fair::FairQueue,
+    fair::{FairQueue, Turn},
     flows::Flows,
     live::{Live, Slot, Status},
+    loader::SecretSource,
     membership::Membership,
     message::{ActionKey, CreateRequest, CreatedExecution, Input, LoadedRun, Pending, Waiter},
     size,
@@ -45,6 +46,8 @@ use crate::{
 
 /// Executions that are stepped before the core looks at its inputs again.
 const SLICE: usize = 32;
+/// Steps of one batch that a flooding tenant gets while others have little to do.
+const SHARE: usize = 32;
 /// Executions that wait (for a timer, a worker, a subflow) are kept in memory up to this number.
 const LIVE_LIMIT: usize = 100_000;
 /// Executions that cause each other are stepped in one batch down to this depth; flows may trigger each other without
@@ -58,6 +61,8 @@ pub(crate) struct Links {
     pub(crate) facts: mpsc::UnboundedSender<FactRequest>,
     /// Flows whose slots are to be read.
     pub(crate) slots: mpsc::UnboundedSender<FlowName>,
+    /// Asked only for what it has in memory.
+    pub(crate) secrets: Arc<dyn SecretSource>,
 }
 
 /// Facts that an execution waits for.
@@ -111,6 +116,8 @@ pub(crate) struct Core {
     careful: HashSet<Id>,
     /// Inbox rows of unknown version whose executions were parked. They stay, for a version that understands them.
     unknown: HashSet<Id>,
+    /// Executions whose rows cannot be read: parked, and not read again for a while.
+    corrupt: Corrupt,
     /// How many causes are being stepped, one inside the other.
     depth: usize,
     /// Another process has the shards: nothing is written any more.
@@ -128,7 +135,7 @@ impl Core {
             membership,
             links,
             slots: HashMap::default(),
-            ready: FairQueue::default(),
+            ready: FairQueue::new(SHARE),
             flow_slots: HashMap::new(),
             ready_slots: VecDeque::new(),
             open: OpenBatch::default(),
@@ -144,6 +151,7 @@ impl Core {
             existing: HashSet::new(),
             careful: HashSet::new(),
             unknown: HashSet::new(),
+            corrupt: Corrupt::default(),
             depth: 0,
             lost: false,
             stopping: None,
@@ -153,7 +161,8 @@ impl Core {
     /// Runs until it is told to stop or everybody who could send is gone.
     pub(crate) fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
-            let idle = (self.ready.is_empty() && self.ready_slots.is_empty()) || self.open.is_full();
+            let has_turn = self.ready.turn(Instant::now()) == Turn::Now || !self.ready_slots.is_empty();
+            let idle = !has_turn || self.open.is_full();
             let input = if idle && (self.committing || self.open.is_empty()) {
                 match inputs.blocking_recv() {
                     Some(input) => Some(input),
@@ -219,7 +228,10 @@ impl Core {
                     self.take_up(loaded, lost.collect());
                 }
             }
-            Input::Loaded { runs, unreadable, asked } => self.loaded(runs, unreadable, asked),
+            Input::Loaded { runs, unreadable, corrupt, asked } => {
+                corrupt.into_iter().for_each(|(tenant, id, reason)| self.corrupt(tenant, id, reason));
+                self.loaded(runs, unreadable, asked);
+            }
             Input::Facts { execution, facts } => self.known(execution, facts),
             Input::Unreadable { tenant, execution } => self.unreadable(tenant, execution),
             Input::Committed(batch) => self.committed(*batch),
@@ -240,14 +252,22 @@ impl Core {
             pending.send_on();
             return;
         }
+        if let Some(reason) = self.corrupt.reason(id, Instant::now()) {
+            self.turn_away(tenant, id, vec![pending], &Failed::Parked { reason });
+            return;
+        }
         match self.slots.entry(id) {
             Entry::Vacant(slot) => {
                 slot.insert(Slot::Loading { tenant: tenant.clone(), pending: vec![pending] });
                 let _ = self.links.load.send((tenant, id));
             }
             Entry::Occupied(mut slot) => match slot.get_mut() {
-                Slot::Loading { tenant: owner, pending: waiting } if *owner == tenant => waiting.push(pending),
+                Slot::Loading { tenant: owner, pending: waiting } if *owner == tenant => {
+                    let pending = pending.join(waiting.iter_mut());
+                    waiting.extend(pending);
+                }
                 Slot::Live(live) if live.run.execution.tenant == tenant => {
+                    let Some(pending) = pending.join(live.pending.iter_mut()) else { return };
                     live.pending.push_back(pending);
                     if live.status == Status::Idle {
                         live.status = Status::Ready;
@@ -295,6 +315,7 @@ impl Core {
         batch.batch.flow_versions = batch.flow_versions.drain().collect();
         batch.generation = self.generation;
         self.committing = true;
+        self.ready.next_round();
         self.submitted += 1;
         let _ = self.links.commit.send(Box::new(batch));
     }
@@ -330,6 +351,25 @@ impl RecentIds {
 
     fn contains(&self, id: Id, now: Instant) -> bool {
         self.known.get(&id).is_some_and(|since| now.saturating_duration_since(*since) < Self::KEPT)
+    }
+}
+
+/// Executions that could not be read, with the reason.
+#[derive(Default)]
+struct Corrupt(HashMap<Id, (Instant, String), ahash::RandomState>);
+
+impl Corrupt {
+    /// An operator may have repaired them by then.
+    const KEPT: Duration = Duration::from_secs(30);
+
+    fn add(&mut self, id: Id, now: Instant, reason: String) {
+        self.0.retain(|_, (since, _)| now.saturating_duration_since(*since) < Self::KEPT);
+        self.0.insert(id, (now, reason));
+    }
+
+    fn reason(&self, id: Id, now: Instant) -> Option<String> {
+        let (since, reason) = self.0.get(&id)?;
+        (now.saturating_duration_since(*since) < Self::KEPT).then(|| reason.clone())
     }
 }
 

@@ -55,8 +55,7 @@ impl Core {
     pub(super) fn give_up(&mut self) {
         self.lost = self.membership == Membership::Exclusive;
         self.owned.fill(false);
-        let mut ready = std::mem::take(&mut self.ready);
-        while let Some(work) = ready.pop() {
+        for work in self.ready.drain() {
             if let Work::Create(work) = work {
                 send_on(*work);
             }

@@ -6,7 +6,7 @@ use windhover_engine::{JobResult, LogLine};
 use windhover_types::{Level, State};
 
 use super::*;
-use crate::{batch::RequestName, effects};
+use crate::{batch::RequestName, effects, triggers};
 
 /// An attempt that has lost so many holders is not handed to another one.
 const MOST_LOSSES: u32 = 3;
@@ -14,11 +14,12 @@ const MOST_LOSSES: u32 = 3;
 impl Core {
     /// Steps some of what is ready, in turn over the tenants: few enough that a finished commit is soon noticed.
     pub(super) fn step_some(&mut self) {
+        let now = Instant::now();
         for _ in 0..SLICE {
             if self.open.is_full() {
                 return;
             }
-            match self.ready.pop() {
+            match self.ready.pop(now) {
                 Some(Work::Create(work)) => self.create(*work),
                 Some(Work::Step(id)) => self.step_live(id),
                 None => return,
@@ -65,15 +66,7 @@ impl Core {
         execution.version = 1;
         self.open.bytes += size::of_new(&execution);
         if let Some(key) = request {
-            let row = RequestIdRow {
-                tenant: tenant.clone(),
-                method: key.method.to_owned(),
-                request_id: key.request_id.clone(),
-                content: key.content,
-                result: id.to_string(),
-                expires_at: act::expiry(now),
-            };
-            self.open.add_request(row, key.method.into(), id);
+            self.open.add_request(act::creation_row(&tenant, key, id, now), key.method.into(), id);
         }
         let kept: Vec<_> = effects::kept_rows(&tenant, id, &new.task_runs).collect();
         let flow = self.flows.cached(&tenant, &new.namespace, &new.flow_id, Some(new.flow_revision));
@@ -116,6 +109,18 @@ impl Core {
         }
     }
 
+    /// What a namespace gives to its flows may have changed since the last step. The tasks stay the same ones.
+    fn renew_flow(&self, live: &mut Live) {
+        let epoch = self.flows.epoch();
+        if live.epoch != epoch {
+            live.epoch = epoch;
+            let of = &live.flow;
+            if let Some(flow) = self.flows.cached(&of.tenant, &of.namespace, &of.id, Some(of.revision)) {
+                live.flow = flow;
+            }
+        }
+    }
+
     pub(super) fn step_live(&mut self, id: Id) {
         match self.slots.remove(&id) {
             Some(Slot::Live(live)) if live.status == Status::Ready => self.step_into_batch(live, None, clock::now()),
@@ -131,6 +136,7 @@ impl Core {
         let id = live.run.execution.id;
         let tenant = live.run.execution.tenant.clone();
         let is_new = member.is_some();
+        self.renew_flow(&mut live);
         self.note_flow_version(&tenant);
         let mut member = member.unwrap_or_else(|| Member::without_steps(tenant.clone(), id, self.shards));
         let mut collector = Collector::default();
@@ -146,11 +152,25 @@ impl Core {
             let _ = self.links.facts.send(FactRequest { tenant, execution: id, facts: vec![everything] });
             return;
         }
+        let missing = match triggers::need_cipher(&live, &self.flows) {
+            true => self.look_up(&tenant, &mut live, vec![Fact::Cipher]),
+            false => Vec::new(),
+        };
+        let lacks_cipher = !missing.is_empty();
+        if lacks_cipher {
+            let _ = self.links.facts.send(FactRequest { tenant: tenant.clone(), execution: id, facts: missing });
+            if !is_new {
+                live.status = Status::Waiting;
+                self.slots.insert(id, Slot::Live(live));
+                return;
+            }
+        }
         let careful = self.careful.contains(&id);
         let (mut timers, mut inbox, mut requests) = (Vec::new(), Vec::new(), Vec::new());
-        let mut waiting = false;
+        // A new one is stored meanwhile as it was created.
+        let mut waiting = lacks_cipher;
         let mut is_deferred = false;
-        loop {
+        while !waiting {
             // The rest comes into the next batch.
             let enough = careful || self.open.bytes + collector.bytes() >= BATCH_BYTES;
             if enough && !member.applied.is_empty() {
@@ -158,7 +178,9 @@ impl Core {
             }
             let Some(mut pending) = live.pending.pop_front() else { break };
             if let Some(sent) = &pending.lines {
-                collector.add_lines(live.take_lines(sent));
+                if let Some((lines, taken)) = live.take_lines(sent) {
+                    collector.add_lines(sent.task_run, sent.dispatch, lines, taken);
+                }
                 member.applied.push(pending);
                 continue;
             }
@@ -182,6 +204,11 @@ impl Core {
             };
             match outcome {
                 Ok(Step::Done(output)) => {
+                    if let Event::JobStarted { task_run, dispatch, worker, .. } = &pending.event
+                        && live.awaits(*task_run, *dispatch)
+                    {
+                        collector.note_holder(*task_run, *dispatch, worker);
+                    }
                     if let Event::TimerFired { timer } = &pending.event {
                         let (tenant, timer) = (tenant.clone(), timer.clone());
                         timers.push(TimerKey { tenant, execution: id, timer });
@@ -259,7 +286,8 @@ impl Core {
         for (row, method) in requests {
             self.open.add_request(row, method, id);
         }
-        live.facts.retain(|_, _| waiting);
+        // Flow triggers seal and open too.
+        live.facts.retain(|_, known| waiting || matches!(known, FactValue::Cipher(Ok(_))));
         let touched = is_new || !member.applied.is_empty();
         if is_deferred && !touched {
             live.status = Status::Ready;
@@ -317,14 +345,17 @@ impl Core {
         facts
             .into_iter()
             .filter(|fact| {
-                let Fact::Flow { namespace, flow_id, revision } = fact else { return true };
-                match self.flows.cached(tenant, namespace, flow_id, *revision) {
-                    Some(found) => {
-                        live.facts.insert(fact.clone(), FactValue::Flow(Some(found.as_found())));
-                        false
+                let known = match fact {
+                    Fact::Flow { namespace, flow_id, revision } => {
+                        let found = self.flows.cached(tenant, namespace, flow_id, *revision);
+                        found.map(|found| FactValue::Flow(Some(found.as_found())))
                     }
-                    None => true,
-                }
+                    Fact::Cipher => self.links.secrets.known_cipher(tenant).map(|cipher| FactValue::Cipher(Ok(cipher))),
+                    _ => None,
+                };
+                let Some(known) = known else { return true };
+                live.facts.insert(fact.clone(), known);
+                false
             })
             .collect()
     }
@@ -354,17 +385,7 @@ fn poison(live: &Live, pending: &Pending, now: Timestamp) -> Option<Event> {
         losses = pending.losses,
         "an attempt fails: it has cost too many workers"
     );
-    let result = JobResult {
-        started_at: now,
-        ended_at: now,
-        worker: None,
-        state: State::Failed,
-        outputs: None,
-        error: Some(error),
-        directory_outputs: None,
-        logs: vec![line],
-        metrics: Vec::new(),
-    };
+    let result = JobResult { error: Some(error), logs: vec![line], ..JobResult::bare(now, State::Failed) };
     Some(Event::JobEnded { task_run, dispatch, result: Box::new(result) })
 }
 

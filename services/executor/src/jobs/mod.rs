@@ -10,20 +10,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use windhover_engine::{Event, JobResult};
 use windhover_queue::{Cancelled, Group, JobKey, JobQueue, QueuedJob};
-use windhover_store::{JobRow, Store};
-use windhover_types::{Id, State, Tenant};
+use windhover_store::{JobKey as StoredKey, JobRow, Store};
+use windhover_types::{Id, State, Tenant, Timestamp};
 
 pub use self::routing::{GroupState, NoGroups, WorkerGroups};
 use self::{
-    open::{Found, LostOpen, OpenJobs},
+    open::{Cancel, Found, LostOpen, OpenJobs},
     routing::Route,
     waiting::{Next, Waiting},
 };
 use crate::{
     clock,
+    effects::JOB_LEASE,
     membership::Membership,
     message::{Input, Pending},
     owned::OwnedShards,
@@ -31,23 +32,25 @@ use crate::{
 
 /// How often leases that ran out are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Jobs whose deadlines are over that one look reads.
-const EXPIRED: u64 = 10_000;
+/// Jobs that one look is about.
+const LOOKS: usize = 1_000;
 /// Messages of the committer that are dealt with together.
 const TOGETHER: usize = 64;
 
 /// What a commit has for the dispatcher, in the order of the commits: a job is never cancelled before it was sent.
 pub(crate) enum Dispatch {
-    /// With how many holders of each were lost before.
-    Start(Vec<(QueuedJob, u32)>),
-    /// (tenant, execution, task run, dispatch) of attempts that are to stop.
-    Cancel(Vec<(Tenant, Id, Id, u32)>),
+    Start(Vec<QueuedJob>),
+    /// These attempts are to stop.
+    Cancel(Vec<Cancel>),
     /// A worker has begun this job of the execution.
     Began(Id, JobKey, String),
     /// Settled: nobody looks after them any more.
     Ended(Vec<JobKey>),
-    /// Jobs of shards that came to this process; others may hold them.
-    Recovered(Vec<JobRow>),
+    /// Jobs of shards that came to this process, as they were stored at that time of the database; others may hold
+    /// them.
+    Recovered(Vec<JobRow>, Timestamp),
+    /// Looks for leases that are over, and says when it has: the process is about to stop, and so have its workers.
+    Look(oneshot::Sender<()>),
 }
 
 /// What the dispatcher works with.
@@ -70,7 +73,7 @@ struct Running {
     /// Of those that wait: the queue may have taken them, since its answer did not come.
     doubtful: HashSet<JobKey>,
     /// Cancellations that the queue has not heard yet.
-    untold: Vec<(Tenant, Id, Id, u32)>,
+    untold: Vec<Cancel>,
 }
 
 /// Pushes jobs to the queue until nobody has any; what finds no room in its tenant's window waits here.
@@ -130,9 +133,16 @@ impl Running {
             match dispatch {
                 Dispatch::Start(_) => {}
                 Dispatch::Cancel(cancels) => self.cancel(cancels).await,
-                Dispatch::Began(execution, key, worker) => self.open.began(execution, key, worker, clock::now()),
+                Dispatch::Began(execution, key, worker) => self.open.began(execution, key, worker, Instant::now()),
                 Dispatch::Ended(keys) => self.ended(&keys),
-                Dispatch::Recovered(rows) => rows.into_iter().for_each(|row| self.open.recovered(row, Instant::now())),
+                Dispatch::Recovered(rows, at) => {
+                    let now = Instant::now();
+                    rows.into_iter().for_each(|row| self.open.recovered(row, at, now));
+                }
+                Dispatch::Look(done) => {
+                    self.look_after_leases().await;
+                    let _ = done.send(());
+                }
             }
         }
         self.start(jobs).await;
@@ -147,9 +157,9 @@ impl Running {
         }
     }
 
-    async fn start(&mut self, jobs: Vec<(QueuedJob, u32)>) {
+    async fn start(&mut self, jobs: Vec<QueuedJob>) {
         let mut fresh = Vec::with_capacity(jobs.len());
-        for (job, losses) in jobs {
+        for job in jobs {
             if !self.parts.owned.owns(job.shard) {
                 // Its new owner derives it from the store.
                 continue;
@@ -163,12 +173,10 @@ impl Running {
                 }
             }
             // Behind those of its tenant that wait already.
-            if let Some(job) = self.waiting.add_if_others_wait(job, losses) {
-                fresh.push((job, losses));
-            }
+            fresh.extend(self.waiting.add_if_others_wait(job));
         }
-        for (job, losses) in self.push(fresh).await {
-            self.waiting.add(job, losses);
+        for job in self.push(fresh).await {
+            self.waiting.add(job);
         }
     }
 
@@ -189,38 +197,38 @@ impl Running {
                 let pending = Pending { losses: waiting.losses, ..lost(waiting.key) };
                 self.tell(place.0.clone(), waiting.execution, pending);
             }
-            for (job, losses) in self.push(jobs).await.into_iter().rev() {
-                self.waiting.put_back(job, losses);
+            for job in self.push(jobs).await.into_iter().rev() {
+                self.waiting.put_back(job);
             }
         }
     }
 
     /// Answers the jobs that are still to be pushed, in order.
-    async fn push(&mut self, jobs: Vec<(QueuedJob, u32)>) -> Vec<(QueuedJob, u32)> {
+    async fn push(&mut self, jobs: Vec<QueuedJob>) -> Vec<QueuedJob> {
         if jobs.is_empty() {
             return jobs;
         }
-        let refused = match self.parts.queue.push(jobs.iter().map(|(job, _)| job.clone()).collect()).await {
+        let refused = match self.parts.queue.push(jobs.clone()).await {
             Ok(refused) => refused.iter().map(QueuedJob::key).collect(),
             Err(error) => {
                 tracing::warn!(%error, "jobs wait: the queue does not take them");
-                let kept: HashSet<JobKey> = jobs.iter().map(|(job, _)| job.key()).collect();
+                let kept: HashSet<JobKey> = jobs.iter().map(QueuedJob::key).collect();
                 self.doubtful.extend(&kept);
                 kept
             }
         };
-        let (waits, pushed): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|(job, _)| refused.contains(&job.key()));
+        let (waits, pushed): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| refused.contains(&job.key()));
         let now = Instant::now();
-        for (job, losses) in &pushed {
+        for job in &pushed {
             self.doubtful.remove(&job.key());
-            self.open.pushed(job, *losses, now);
+            self.open.pushed(job, now);
         }
         waits
     }
 
     /// Tells holders to stop; jobs that nobody had begun are reported as killed here, since nobody else will.
-    async fn cancel(&mut self, cancels: Vec<(Tenant, Id, Id, u32)>) {
-        let key = |cancel: &(Tenant, Id, Id, u32)| JobKey { task_run: cancel.2, dispatch: cancel.3 };
+    async fn cancel(&mut self, cancels: Vec<Cancel>) {
+        let key = |cancel: &Cancel| JobKey { task_run: cancel.2, dispatch: cancel.3 };
         let here = self.waiting.take_away(&cancels.iter().map(key).collect());
         let doubtful = &mut self.doubtful;
         let (waited, sent): (Vec<_>, Vec<_>) = cancels.into_iter().partition(|cancel| {
@@ -228,6 +236,7 @@ impl Running {
             here.contains(&key) && !doubtful.remove(&key)
         });
         let keys: Vec<JobKey> = sent.iter().map(key).collect();
+        keys.iter().for_each(|key| self.open.cancelled(key));
         let outcomes = match self.parts.queue.cancel(&keys).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
@@ -239,7 +248,9 @@ impl Running {
         let removed = sent.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome == Cancelled::Removed);
         let settled: Vec<_> = waited.into_iter().chain(removed.map(|(cancel, _)| cancel)).collect();
         for (tenant, execution, task_run, dispatch) in settled {
-            let event = Event::JobEnded { task_run, dispatch, result: Box::new(killed()) };
+            // It never began.
+            let result = Box::new(JobResult::bare(clock::now(), State::Killed));
+            let event = Event::JobEnded { task_run, dispatch, result };
             self.tell(tenant, execution, Pending::new(event));
         }
     }
@@ -262,8 +273,13 @@ impl Running {
             }
         };
         for lease in expired {
-            tracing::warn!(tenant = %lease.tenant, execution = %lease.execution, worker = %lease.worker, "the holder of a job is lost");
-            let losses = self.open.losses(&lease.key) + 1;
+            let mut losses = self.open.losses(&lease.key);
+            if lease.given_up {
+                tracing::info!(tenant = %lease.tenant, execution = %lease.execution, worker = %lease.worker, "a worker that stops has given up a job; it is sent again");
+            } else {
+                tracing::warn!(tenant = %lease.tenant, execution = %lease.execution, worker = %lease.worker, "the holder of a job is lost");
+                losses = losses.saturating_add(1);
+            }
             self.open.remove(&lease.key);
             self.tell(lease.tenant, lease.execution, Pending { losses, ..lost(lease.key) });
         }
@@ -276,7 +292,7 @@ impl Running {
             return;
         }
         let due = self.open.due(Instant::now());
-        for chunk in due.chunks(1_000) {
+        for chunk in due.chunks(LOOKS) {
             let held = match self.parts.queue.held(chunk).await {
                 Ok(held) => held,
                 Err(error) => {
@@ -285,8 +301,7 @@ impl Running {
                 }
             };
             let known = chunk.iter().copied().zip(held);
-            let Found { lost: mut gone, silent, renewals, deadline } =
-                self.open.sort(known, clock::now(), Instant::now());
+            let Found { lost: mut gone, silent, renewals, cancels } = self.open.sort(known, Instant::now());
             if !silent.is_empty() {
                 gone.extend(self.confirm(silent).await);
             }
@@ -295,21 +310,23 @@ impl Running {
                 self.tell(job.tenant, job.execution, Pending { losses: job.losses, ..lost(job.key) });
             }
             if !renewals.is_empty()
-                && let Err(error) = self.parts.store.renew_jobs(&renewals, deadline).await
+                && let Err(error) = self.parts.store.renew_jobs(&renewals, JOB_LEASE).await
             {
                 tracing::warn!(%error, "the deadlines of jobs cannot be prolonged yet");
+            }
+            if !cancels.is_empty() {
+                self.cancel(cancels).await;
             }
         }
     }
 
     /// Their holders may have been heard of where this process hears nothing: the store tells.
-    async fn confirm(&mut self, silent: Vec<JobKey>) -> Vec<LostOpen> {
-        let now = clock::now();
-        match self.parts.store.expired_jobs(&self.parts.owned.list(), now, EXPIRED).await {
+    async fn confirm(&mut self, silent: Vec<StoredKey>) -> Vec<LostOpen> {
+        match self.parts.store.overdue_jobs(&silent).await {
             Ok(rows) => {
                 let key = |row: JobRow| JobKey { task_run: row.task_run, dispatch: row.dispatch };
-                let expired = rows.into_iter().map(key).collect();
-                self.open.confirm(silent, &expired, now, Instant::now())
+                let overdue = rows.into_iter().map(key).collect();
+                self.open.confirm(silent, &overdue, Instant::now())
             }
             Err(error) => {
                 tracing::warn!(%error, "the deadlines of jobs cannot be read yet");
@@ -332,20 +349,4 @@ impl Running {
 
 fn lost(key: JobKey) -> Pending {
     Pending::lost(key.task_run, key.dispatch, 0)
-}
-
-/// The result of an attempt that never began.
-fn killed() -> JobResult {
-    let at = clock::now();
-    JobResult {
-        started_at: at,
-        ended_at: at,
-        worker: None,
-        state: State::Killed,
-        outputs: None,
-        error: None,
-        directory_outputs: None,
-        logs: Vec::new(),
-        metrics: Vec::new(),
-    }
 }

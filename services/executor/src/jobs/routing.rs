@@ -72,15 +72,6 @@ fn settled(job: &QueuedJob, state: State, why: String) -> Box<JobResult> {
         task_run_id: Some(job.job.task_run),
         attempt: Some(job.job.attempt),
     };
-    Box::new(JobResult {
-        started_at: at,
-        ended_at: at,
-        worker: None,
-        state,
-        outputs: None,
-        error: (state == State::Failed).then_some(why),
-        directory_outputs: None,
-        logs: vec![line],
-        metrics: Vec::new(),
-    })
+    let error = (state == State::Failed).then_some(why);
+    Box::new(JobResult { error, logs: vec![line], ..JobResult::bare(at, state) })
 }

@@ -22,7 +22,7 @@ pub(super) struct Bare {
 
 #[derive(Default)]
 struct Queue {
-    prepared: VecDeque<(QueuedJob, u32)>,
+    prepared: VecDeque<QueuedJob>,
     bare: VecDeque<Bare>,
 }
 
@@ -31,11 +31,11 @@ impl Queue {
         self.prepared.is_empty() && self.bare.is_empty()
     }
 
-    fn add(&mut self, job: QueuedJob, losses: u32) {
+    fn add(&mut self, job: QueuedJob) {
         if self.bare.is_empty() && self.prepared.len() < PREPARED {
-            self.prepared.push_back((job, losses));
+            self.prepared.push_back(job);
         } else {
-            let (execution, key, shard) = (job.execution, job.key(), job.shard);
+            let (execution, key, losses, shard) = (job.execution, job.key(), job.losses, job.shard);
             self.bare.push_back(Bare { execution, key, losses, shard });
         }
     }
@@ -43,7 +43,7 @@ impl Queue {
 
 /// What is next in one place.
 pub(super) struct Next {
-    pub(super) jobs: Vec<(QueuedJob, u32)>,
+    pub(super) jobs: Vec<QueuedJob>,
     pub(super) bare: Vec<Bare>,
 }
 
@@ -60,23 +60,23 @@ impl Waiting {
         self.0.keys().cloned().collect()
     }
 
-    pub(super) fn add(&mut self, job: QueuedJob, losses: u32) {
-        self.0.entry(place(&job)).or_default().add(job, losses);
+    pub(super) fn add(&mut self, job: QueuedJob) {
+        self.0.entry(place(&job)).or_default().add(job);
     }
 
     /// Gives the job back when none of its tenant waits in that group.
-    pub(super) fn add_if_others_wait(&mut self, job: QueuedJob, losses: u32) -> Option<QueuedJob> {
+    pub(super) fn add_if_others_wait(&mut self, job: QueuedJob) -> Option<QueuedJob> {
         match self.0.get_mut(&place(&job)) {
             Some(queue) => {
-                queue.add(job, losses);
+                queue.add(job);
                 None
             }
             None => Some(job),
         }
     }
 
-    pub(super) fn put_back(&mut self, job: QueuedJob, losses: u32) {
-        self.0.entry(place(&job)).or_default().prepared.push_front((job, losses));
+    pub(super) fn put_back(&mut self, job: QueuedJob) {
+        self.0.entry(place(&job)).or_default().prepared.push_front(job);
     }
 
     /// Takes the next ones out, at most `count`.
@@ -102,7 +102,7 @@ impl Waiting {
             !is_wanted
         };
         self.0.retain(|_, queue| {
-            queue.prepared.retain(|(job, _)| stays(job.key()));
+            queue.prepared.retain(|job| stays(job.key()));
             queue.bare.retain(|job| stays(job.key));
             !queue.is_empty()
         });
@@ -112,7 +112,7 @@ impl Waiting {
     /// Keeps those of these shards.
     pub(super) fn retain(&mut self, owned: impl Fn(u16) -> bool) {
         self.0.retain(|_, queue| {
-            queue.prepared.retain(|(job, _)| owned(job.shard));
+            queue.prepared.retain(|job| owned(job.shard));
             queue.bare.retain(|job| owned(job.shard));
             !queue.is_empty()
         });

@@ -18,7 +18,7 @@ use std::{
 use futures::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use windhover_store::{
-    ClaimError, ClaimRequest, HEARTBEAT, JobRow, OWNERSHIP_EXPIRY, RegisterError, Registration, ServiceInfo, Store,
+    ClaimError, ClaimRequest, HEARTBEAT, OWNERSHIP_EXPIRY, RegisterError, Registration, ServiceInfo, Store,
 };
 use windhover_types::{Error, Id};
 
@@ -26,7 +26,12 @@ use self::{
     balance::{Plan, View},
     pulse::Pulse,
 };
-use crate::{clock, message::Input, owned::OwnedShards, recovery::Recover};
+use crate::{
+    clock,
+    message::Input,
+    owned::OwnedShards,
+    recovery::{Left, Recover},
+};
 
 /// A server that has just died still looks alive for a while; the next one waits for that long.
 const PATIENCE: Duration = OWNERSHIP_EXPIRY.saturating_add(Duration::from_secs(2));
@@ -118,6 +123,8 @@ pub(crate) struct State {
     /// Why the shards are somebody else's, once they are and this process does not join again.
     pub(crate) lost: watch::Sender<Option<String>>,
     draining: AtomicBool,
+    /// The executor ends: what it is asked for finds nobody any more.
+    stopping: AtomicBool,
     /// Something has changed that the next look should not wait for.
     hurry: Notify,
 }
@@ -126,6 +133,15 @@ impl State {
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.hurry.notify_one();
+    }
+
+    /// No more shards are taken or given; the heartbeat goes on.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 }
 
@@ -145,6 +161,7 @@ impl Member {
             instance: watch::channel(registration.id).0,
             lost: watch::channel(None).0,
             draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             hurry: Notify::new(),
         });
         let registration = Registration { exclusive: membership == Membership::Exclusive, ..registration };
@@ -184,11 +201,14 @@ impl Member {
         }
     }
 
-    /// Takes every shard, for a process that is alone. The jobs that are stored were held by its predecessor.
+    /// Takes every shard, for a process that is alone. The jobs that are stored were held by its predecessor, which had
+    /// no time to free its shards if it has died.
     pub(crate) async fn take_all(&self) -> Result<(), StartError> {
         let everything: Vec<u16> = (0..self.owned.count()).collect();
+        let has_died = self.store.list_shards().await?.iter().any(|shard| shard.owner.is_some());
         let jobs = self.store.jobs(&everything).await?;
-        self.claim(ClaimRequest { limit: None, take_over: true }, Some(jobs)).await?;
+        let request = ClaimRequest { limit: None, take_over: true };
+        self.claim(request, Some(Left { jobs, has_died })).await?;
         Ok(())
     }
 
@@ -196,6 +216,10 @@ impl Member {
     pub(crate) async fn run(mut self) {
         loop {
             let why = self.keep().await;
+            if self.state.is_stopping() {
+                // What looks like a loss is its own end.
+                return std::future::pending().await;
+            }
             if self.membership == Membership::Exclusive {
                 self.state.lost.send_replace(Some(format!("this server stops: {why}")));
                 return;
@@ -252,10 +276,15 @@ impl Member {
     /// Looks who has what, takes and gives until everybody has a fair share; answers why the shards are lost.
     async fn balance(&self, pulse: &Pulse) -> String {
         loop {
+            if self.state.is_stopping() {
+                return std::future::pending().await;
+            }
             let pause = match self.look(pulse).await {
                 Ok(Next::Lost) => return "its shards belong to another server".to_owned(),
                 Ok(Next::Busy) => BUSY,
                 Ok(Next::Quiet) => HEARTBEAT,
+                // The parts that a change of shards needs have ended.
+                Err(ClaimError::Gone) if self.state.is_stopping() => continue,
                 Err(ClaimError::Gone) => return "it is no longer registered".to_owned(),
                 Err(ClaimError::Store(error)) => {
                     tracing::warn!(%error, "who owns which shards cannot be read or changed; trying again");
@@ -296,8 +325,8 @@ impl Member {
         Ok(if is_busy && (gives || takes) { Next::Busy } else { Next::Quiet })
     }
 
-    /// `jobs`: of a predecessor that is gone together with all its workers. Answers whether there was anything to take.
-    async fn claim(&self, request: ClaimRequest, jobs: Option<Vec<JobRow>>) -> Result<bool, ClaimError> {
+    /// `jobs`: of a predecessor, if that is gone together with all its workers. Answers whether there was anything to take.
+    async fn claim(&self, request: ClaimRequest, jobs: Option<Left>) -> Result<bool, ClaimError> {
         let (reply, answer) = oneshot::channel();
         let _ = self.changes.send(Change::Claim { instance: self.registration.id, request, reply });
         let taken = answer.await.map_err(|_| ClaimError::Gone)??;

@@ -13,9 +13,10 @@ use windhover_executor::{
     RemoteConfig, SecretSource, new_id,
 };
 use windhover_queue::{
-    InProcessHints, InProcessJobs, InProcessWakeups, JobsConfig, QueueError, Wake, Wakeups, in_process_wakeups,
+    InProcessHints, InProcessJobs, InProcessWakeups, JobQueue, JobsConfig, QueueError, Wake, Wakeups,
+    in_process_wakeups,
 };
-use windhover_store::{ExecutionFilter, Registration, ServiceInfo};
+use windhover_store::{ExecutionFilter, Registration, ServiceInfo, Store};
 use windhover_tasks::InlineTaskTable;
 use windhover_telemetry::{Metrics, MetricsConfig};
 use windhover_testkit::{TestStore, wait_until};
@@ -146,6 +147,17 @@ impl Installation {
     pub(crate) async fn executor(&self, name: &str, membership: Membership) -> Result<Peer> {
         let store = self.test.another(name).await?;
         let flows = Flows::load(store.clone()).await?;
+        self.executor_with(name, membership, (store, flows), self.jobs.clone()).await
+    }
+
+    /// One whose jobs go to a queue of its own.
+    pub(crate) async fn executor_with(
+        &self,
+        name: &str,
+        membership: Membership,
+        (store, flows): (Store, Flows),
+        jobs: Arc<dyn JobQueue>,
+    ) -> Result<Peer> {
         let owned = OwnedShards::new(SHARDS);
         let (sender, wakes) = in_process_wakeups(1_000);
         self.bus.0.lock().push((owned.clone(), sender));
@@ -157,7 +169,7 @@ impl Installation {
             service: ServiceInfo::default(),
             flows: flows.clone(),
             env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
-            jobs: self.jobs.clone(),
+            jobs,
             wakes,
             wakeups: self.bus.clone(),
             hints: self.hints.clone(),

@@ -23,7 +23,7 @@ static EMAIL: LazyLock<Regex> = LazyLock::new(|| {
 /// The cause, to follow "Invalid value for input `id`. Cause: ".
 pub(crate) fn convert(kind: &InputKind, value: &Value, required: bool) -> Result<Value, String> {
     match kind {
-        InputKind::String { validator } => {
+        InputKind::String { validator } | InputKind::Secret { validator } => {
             let text = text_of(value);
             match validator {
                 Some(pattern) if !pattern.matches(&text) => {
@@ -104,6 +104,7 @@ pub(crate) fn convert(kind: &InputKind, value: &Value, required: bool) -> Result
 pub(crate) fn convert_output(output: InputType, value: &Value) -> Result<Value, String> {
     match output {
         InputType::Array | InputType::MultiSelect => list_of(output, value).map(Value::Array),
+        // A SECRET is sealed by the caller.
         InputType::Select | InputType::Enum | InputType::Secret => Ok(Value::String(text_of(value))),
         plain => convert_element(plain, value),
     }

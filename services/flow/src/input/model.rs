@@ -78,6 +78,10 @@ pub enum InputKind {
     Yaml,
     Uri,
     Email,
+    /// A text that is kept encrypted; the pattern looks at the plain one.
+    Secret {
+        validator: Option<Pattern>,
+    },
     /// Elements are converted to `item`.
     Array {
         item: InputType,
@@ -145,6 +149,11 @@ impl InputType {
 }
 
 impl InputKind {
+    /// Its values are kept encrypted.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret { .. })
+    }
+
     pub fn input_type(&self) -> InputType {
         match self {
             Self::String { .. } => InputType::String,
@@ -160,6 +169,7 @@ impl InputKind {
             Self::Yaml => InputType::Yaml,
             Self::Uri => InputType::Uri,
             Self::Email => InputType::Email,
+            Self::Secret { .. } => InputType::Secret,
             Self::Array { .. } => InputType::Array,
             Self::Select(_) => InputType::Select,
             Self::MultiSelect { .. } => InputType::MultiSelect,

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 use windhover_expression::{Environment, ExpressionError, Interrupt, Value as ExpressionValue, Variables};
-use windhover_types::JsonMap;
+use windhover_types::{JsonMap, Masker, Secret};
 
 use super::convert::convert;
-use super::{Input, InputKind, Select, nest};
+use super::{Input, InputKind, Select, nest, secret, secret_inputs};
 use crate::Text;
 use crate::property::text_of;
 
@@ -16,7 +16,7 @@ use crate::property::text_of;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResolvedInputs {
     /// Nested where ids have dots: `inputs` of expressions. Inputs that are not asked for are absent; optional ones
-    /// without value null.
+    /// without value null; those of type SECRET are sealed.
     pub values: JsonMap,
     /// Lines for the execution's log: what was given and is not declared.
     pub warnings: Vec<String>,
@@ -45,10 +45,11 @@ pub enum InputsError {
 /// Resolves the inputs of a flow from what a caller gives: texts (from the API) or native values, by flat id.
 ///
 /// `environment` offers `flow`, `vars`, `envs`, `globals`, secrets and the like; `inputs` is added here, restricted
-/// to what `dependsOn` names.
+/// to what `dependsOn` names. What is given sealed for an input of type SECRET is opened; a caller's own sealed value is
+/// to be made a text before ([`super::texts_of_secrets`]).
 ///
 /// # Errors
-/// Every input that is wrong, or a missing fact.
+/// Every input that is wrong, or a missing fact. No message holds the value of a SECRET.
 pub fn resolve_inputs(
     inputs: &[Input],
     supplied: &JsonMap,
@@ -61,7 +62,15 @@ pub fn resolve_inputs(
     for input in inputs {
         match resolver.states.remove(input.id.as_str()) {
             Some(State::Value(value)) => {
-                if let Err(taken) = nest(&mut resolved.values, &input.id, value) {
+                resolver.note_secret(input, &value);
+                let sealed = match secret::sealed(input, value, environment) {
+                    Ok(sealed) => sealed,
+                    Err(interrupt) => {
+                        errors.push(input_error(input, interrupted(interrupt, &input.id))?);
+                        continue;
+                    }
+                };
+                if let Err(taken) = nest(&mut resolved.values, &input.id, sealed) {
                     let message =
                         format!("Invalid value for input `{}`. Cause: it conflicts with the input `{taken}`", input.id);
                     errors.push(InputError { input: input.id.clone(), message });
@@ -72,7 +81,7 @@ pub fn resolve_inputs(
         }
     }
     if !errors.is_empty() {
-        return Err(InputsError::Invalid(errors));
+        return Err(InputsError::Invalid(resolver.masked(errors)));
     }
     for key in supplied.keys().filter(|key| !resolver.by_id.contains_key(key.as_str())) {
         resolved.warnings.push(format!("The input `{key}` is not declared by the flow and was ignored"));
@@ -81,29 +90,44 @@ pub fn resolve_inputs(
 }
 
 /// Inputs of an execution that a trigger made: what the trigger gives as it is, defaults for the rest; nothing is
-/// required, and a default that cannot be rendered or converted is left out (flow model 1.x reference 2.3, 6.5).
+/// required, and a default that cannot be rendered or converted is left out (flow model 1.x reference 2.3, 6.5). Values
+/// of type SECRET are sealed, those that are given too.
 ///
 /// # Errors
-/// A missing fact.
+/// A missing fact, or a SECRET that cannot be sealed.
 pub fn fill_defaults(inputs: &[Input], given: &JsonMap, environment: &Environment<'_>) -> Result<JsonMap, InputsError> {
     let nothing = JsonMap::new();
     let mut resolver = Resolver::new(inputs, &nothing, environment);
     // What is given is known beforehand, so that defaults that depend on it see it.
     for (key, value) in given {
         if let Some(input) = resolver.by_id.get(key.as_str()) {
-            resolver.states.insert(&input.id, State::Value(value.clone()));
+            let value = secret::opened(input, value, environment);
+            let value = value.or_else(|interrupt| invalid(input, interrupted(interrupt, &input.id)))?;
+            resolver.states.insert(&input.id, State::Value(value));
         }
     }
     resolver.resolve_all()?;
+    let seal = |input: &Input, value: Value| {
+        let sealed = secret::sealed(input, value, environment);
+        sealed.or_else(|interrupt| invalid(input, interrupted(interrupt, &input.id)))
+    };
     let mut values = JsonMap::new();
     for (key, value) in given {
+        let value = match resolver.by_id.get(key.as_str()).copied().filter(|input| input.kind.is_secret()) {
+            Some(input) => match resolver.states.remove(input.id.as_str()) {
+                Some(State::Value(plain)) => seal(input, plain)?,
+                _ => continue,
+            },
+            None => value.clone(),
+        };
         // Of two that conflict the first stays; nobody could read the second.
-        let _ = nest(&mut values, key, value.clone());
+        let _ = nest(&mut values, key, value);
     }
     for input in inputs.iter().filter(|input| !given.contains_key(&input.id)) {
         if let Some(State::Value(value)) = resolver.states.remove(input.id.as_str())
             && !(value.is_null() && input.required)
         {
+            let value = seal(input, value)?;
             let _ = nest(&mut values, &input.id, value);
         }
     }
@@ -125,6 +149,8 @@ struct Resolver<'a> {
     supplied: &'a JsonMap,
     environment: &'a Environment<'a>,
     states: HashMap<&'a str, State>,
+    /// Plain values of type SECRET, which must not be told.
+    secrets: Vec<Secret>,
 }
 
 /// Why one input has no value.
@@ -136,7 +162,25 @@ enum Stop {
 impl<'a> Resolver<'a> {
     fn new(inputs: &'a [Input], supplied: &'a JsonMap, environment: &'a Environment<'a>) -> Self {
         let by_id = inputs.iter().map(|input| (input.id.as_str(), input)).collect();
-        Self { inputs, by_id, supplied, environment, states: HashMap::new() }
+        Self { inputs, by_id, supplied, environment, states: HashMap::new(), secrets: Vec::new() }
+    }
+
+    fn note_secret(&mut self, input: &Input, value: &Value) {
+        if input.kind.is_secret() && !value.is_null() {
+            self.secrets.push(Secret::new(text_of(value)));
+        }
+    }
+
+    /// Another input's message may quote what depends on a secret.
+    fn masked(mut self, errors: Vec<InputError>) -> Vec<InputError> {
+        for input in secret_inputs(self.inputs) {
+            if let Some(value) = self.supplied.get(&input.id) {
+                self.note_secret(input, value);
+            }
+        }
+        let masker = Masker::of_all_forms(&self.secrets);
+        let mask = |error: InputError| InputError { message: masker.mask(&error.message), ..error };
+        errors.into_iter().map(mask).collect()
     }
 
     /// In order of declaration, what an input depends on before it. With a stack of its own: chains can be as long as
@@ -218,7 +262,8 @@ impl<'a> Resolver<'a> {
         visible: &JsonMap,
     ) -> Result<Option<Value>, Stop> {
         if let Some(value) = self.supplied.get(&input.id).filter(|value| !value.is_null()) {
-            return Ok(Some(value.clone()));
+            let value = secret::opened(input, value, self.environment);
+            return value.map(Some).map_err(|interrupt| interrupted(interrupt, &input.id));
         }
         if let Some(defaults) = &input.defaults {
             let value = self.with_inputs(visible, |environment| defaults.render_typed(environment));
@@ -272,6 +317,27 @@ impl<'a> Resolver<'a> {
         environment.variables = &variables;
         render(&environment)
     }
+}
+
+/// Why a value cannot be sealed or opened.
+fn interrupted(interrupt: Interrupt, input: &str) -> Stop {
+    match interrupt {
+        Interrupt::Needs(key) => Stop::Needs(key),
+        Interrupt::Missing(why) | Interrupt::Failed(why) => {
+            Stop::Error(format!("Invalid value for input `{input}`. Cause: {why}"))
+        }
+    }
+}
+
+fn input_error(input: &Input, stop: Stop) -> Result<InputError, InputsError> {
+    match stop {
+        Stop::Needs(key) => Err(InputsError::Needs(key)),
+        Stop::Error(message) => Ok(InputError { input: input.id.clone(), message }),
+    }
+}
+
+fn invalid<T>(input: &Input, stop: Stop) -> Result<T, InputsError> {
+    Err(InputsError::Invalid(vec![input_error(input, stop)?]))
 }
 
 fn stop(error: ExpressionError, what: &str, input: &str) -> Stop {

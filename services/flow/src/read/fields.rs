@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::report::Report;
-use crate::table::{Kind, PropertySpec, Support, nearest};
+use super::tasks::resolve_type;
+use crate::table::{self, Family, Kind, PropertySpec, Role, Support, nearest};
 use crate::yaml::{Content, Node, Position, Scalar};
 use crate::{Key, Properties, Text, parse_duration};
 
@@ -226,7 +227,7 @@ fn scalar_of(report: &mut Report, kind: Kind, scalar: &Scalar, node: &Node, path
 }
 
 /// Reports a value that cannot be what the property takes. Whether it can.
-fn check(report: &mut Report, kind: Kind, node: &Node, path: &str) -> bool {
+pub(super) fn check(report: &mut Report, kind: Kind, node: &Node, path: &str) -> bool {
     let problem = match (&node.content, kind) {
         (_, Kind::Any | Kind::Nested) => None,
         (Content::Scalar(scalar), kind) => check_scalar(kind, scalar, node),
@@ -235,6 +236,7 @@ fn check(report: &mut Report, kind: Kind, node: &Node, path: &str) -> bool {
             // Reported by the inner reading.
             return read(report, node, path, &[specs], path.rsplit('.').next().unwrap_or(path)).is_some();
         }
+        (Content::Map(_), Kind::Part) => return part(report, node, path),
         (_, kind) => Some(format!("expected {}, but got {}", expected(kind), node.describe())),
     };
     match problem {
@@ -247,6 +249,22 @@ fn check(report: &mut Report, kind: Kind, node: &Node, path: &str) -> bool {
             report.error_with(path, node.at, message, suggestion.map(str::to_owned));
             false
         }
+    }
+}
+
+/// A map whose `type` says what else may be in it.
+fn part(report: &mut Report, node: &Node, path: &str) -> bool {
+    let named = node.get("type").and_then(Node::scalar_text).and_then(table::lookup);
+    if let Some(entry) = named.filter(|entry| entry.family == Family::Unbuilt(Role::Part)) {
+        let instead =
+            "scripts run as processes of the worker: io.kestra.plugin.core.runner.Process, or no `taskRunner`";
+        report.unsupported(&below(path, "type"), node.at, &format!("the type {} ({instead})", entry.name));
+        return false;
+    }
+    let entry = resolve_type(report, node, path, Role::Part);
+    match entry.filter(|entry| entry.is_built()) {
+        Some(entry) => read(report, node, path, &[entry.common(), entry.properties], entry.name).is_some(),
+        None => false,
     }
 }
 
@@ -264,6 +282,7 @@ fn check_scalar(kind: Kind, scalar: &Scalar, node: &Node) -> Option<String> {
         Kind::Choice(values) => values.contains(&text),
         // JSON written as a text.
         Kind::Map | Kind::Object(_) => text.trim_start().starts_with('{'),
+        Kind::Part => false,
         Kind::List => !scalar.plain || text.trim_start().starts_with('['),
     };
     (!good).then(|| format!("expected {}, but got `{text}`", expected(kind)))
@@ -278,6 +297,7 @@ fn expected(kind: Kind) -> String {
         Kind::Level => "one of TRACE, DEBUG, INFO, WARN, ERROR".to_owned(),
         Kind::Choice(values) => format!("one of {}", values.join(", ")),
         Kind::Map | Kind::Object(_) => "a map".to_owned(),
+        Kind::Part => "a map with a `type`".to_owned(),
         Kind::List => "a list".to_owned(),
         Kind::Any | Kind::Nested => "a value".to_owned(),
     }

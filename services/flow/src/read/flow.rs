@@ -10,14 +10,14 @@ use super::tasks::{Tasks, Within, worker_group};
 use super::{inputs, labels, retry, rules, triggers};
 use crate::table::FLOW;
 use crate::yaml::{Content, Node};
-use crate::{Flow, ListKind, TaskList};
+use crate::{Flow, Inherited, ListKind, TaskList};
 
 /// Flow ids that clash with paths of Kestra's API; here they are only warned of (flow model 1.x reference 12).
 const RESERVED: &[&str] =
     &["pause", "resume", "force-run", "change-status", "kill", "executions", "search", "source", "disable", "enable"];
 
 /// Reads the document. Nothing when it is no map; what is wrong is in the report.
-pub(super) fn read(report: &mut Report, node: &Node) -> Option<Flow> {
+pub(super) fn read(report: &mut Report, node: &Node, around: &Inherited) -> Option<Flow> {
     let fields = fields::read(report, node, "", &[FLOW], "flow")?;
     let id = ids(report, &fields);
     let namespace = fields.string("namespace").unwrap_or_default();
@@ -58,7 +58,8 @@ pub(super) fn read(report: &mut Report, node: &Node) -> Option<Flow> {
         labels,
         inputs,
         outputs,
-        variables: variables(&fields),
+        variables: around.complete(variables(&fields)),
+        namespace_variables: around.variables().clone(),
         tasks: main,
         errors,
         finally,

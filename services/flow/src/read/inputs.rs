@@ -66,7 +66,7 @@ fn list<'n>(report: &mut Report, node: &'n Node, path: &str, what: &str) -> &'n 
     }
 }
 
-/// The type that a property names; reported when there is none such. SECRET is not built yet.
+/// The type that a property names; reported when there is none such.
 fn input_type(report: &mut Report, fields: &Fields<'_>, name: &str) -> Option<InputType> {
     let node = fields.get(name)?;
     let text = node.scalar_text().unwrap_or_default();
@@ -76,10 +76,6 @@ fn input_type(report: &mut Report, fields: &Fields<'_>, name: &str) -> Option<In
         report.error_with(&fields.path(name), node.at, format!("Invalid type: {text}"), suggestion);
         return None;
     };
-    if known == InputType::Secret {
-        report.unsupported(&fields.path(name), node.at, "the type SECRET");
-        return None;
-    }
     Some(known)
 }
 
@@ -156,7 +152,12 @@ fn defaults(report: &mut Report, fields: &Fields<'_>, kind: &InputKind, required
     // Texts are taken as they were written, numbers and the like by what they are.
     let as_text = matches!(
         kind,
-        InputKind::String { .. } | InputKind::Select(_) | InputKind::Enum { .. } | InputKind::Uri | InputKind::Email
+        InputKind::String { .. }
+            | InputKind::Secret { .. }
+            | InputKind::Select(_)
+            | InputKind::Enum { .. }
+            | InputKind::Uri
+            | InputKind::Email
     );
     let kind_of_value = if as_text { Kind::Text } else { Kind::Any };
     let defaults = fields::build(report, kind_of_value, node, &path);
@@ -228,8 +229,7 @@ fn kind(report: &mut Report, fields: &Fields<'_>, input: InputType) -> Option<In
             InputKind::MultiSelect { select: select(report, fields), item }
         }
         InputType::Enum => InputKind::Enum { values: texts(report, fields, "values") },
-        // Reported as unsupported.
-        InputType::Secret => return None,
+        InputType::Secret => InputKind::Secret { validator: pattern(report, fields) },
     })
 }
 

@@ -2,15 +2,12 @@
 
 use windhover_types::{Severity, Violation};
 
-use super::Mode;
+use super::{Mention, Mode};
 use crate::Text;
 use crate::yaml::{Node, Position, Problem};
 
 /// More violations than anybody reads are counted, not kept.
 const MOST: usize = 500;
-
-/// Functions of expressions whose services this version does not have: calls from templates.
-const UNBUILT_FUNCTIONS: [&str; 2] = ["randomPort", "http"];
 
 pub(super) struct Report {
     mode: Mode,
@@ -19,11 +16,12 @@ pub(super) struct Report {
     refused: bool,
     /// Texts that are looked at again once every id is known.
     pub(super) texts: Vec<(String, Position, String)>,
+    pub(super) worker_groups: Vec<Mention>,
 }
 
 impl Report {
     pub(super) fn new(mode: Mode) -> Self {
-        Self { mode, violations: Vec::new(), dropped: 0, refused: false, texts: Vec::new() }
+        Self { mode, violations: Vec::new(), dropped: 0, refused: false, texts: Vec::new(), worker_groups: Vec::new() }
     }
 
     pub(super) fn is_strict(&self) -> bool {
@@ -62,11 +60,17 @@ impl Report {
         self.add(path, at, Severity::Error, format!("{what} is not supported yet"), None, true);
     }
 
+    /// A worker group is named here.
+    pub(super) fn worker_group(&mut self, name: &str, path: &str, at: Position) {
+        let Position { line, column } = at;
+        self.worker_groups.push(Mention { name: name.to_owned(), path: path.to_owned(), line, column });
+    }
+
     pub(super) fn problem(&mut self, problem: Problem) {
         self.add(&problem.path, problem.at, Severity::Error, problem.message, None, false);
     }
 
-    /// A text with its template. One that calls what this version cannot answer is unsupported; one that does not compile is a warning, since it fails only when it is rendered.
+    /// A text with its template. One that does not compile is a warning, since it fails only when it is rendered.
     pub(super) fn text(&mut self, source: &str, path: &str, node: &Node) -> Text {
         let text = Text::new(source);
         if let Some(error) = text.broken() {
@@ -75,13 +79,6 @@ impl Report {
                 node.at,
                 format!("the template does not compile and will fail when it is rendered: {error}"),
             );
-        }
-        if let Some(analysis) = text.analysis() {
-            let unbuilt: Vec<&str> =
-                UNBUILT_FUNCTIONS.iter().copied().filter(|name| analysis.functions.contains(*name)).collect();
-            for name in unbuilt {
-                self.unsupported(path, node.at, &format!("the function `{name}` in an expression"));
-            }
         }
         if text.broken().is_none() && source.contains("{{") && source.contains('-') {
             self.texts.push((path.to_owned(), node.at, source.to_owned()));

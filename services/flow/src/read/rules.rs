@@ -115,6 +115,18 @@ fn check(report: &mut Report, node: &Node, path: &str) -> Option<Check> {
     Some(Check { condition: fields.text(report, "condition")?, message: fields.string("message")?, style, behavior })
 }
 
+/// A purge of versions goes by a date or by a number, not by both (flow model 1.x reference 1.2).
+pub(super) fn purge_behavior(report: &mut Report, fields: &Fields<'_>) {
+    let Some(node) = fields.get("behavior") else { return };
+    let given = |name: &str| node.get(name).filter(|node| !node.is_null());
+    if given("before").is_some()
+        && let Some(amount) = given("keepAmount")
+    {
+        let message = "behavior: `before` and `keepAmount` cannot both be given";
+        report.error(&fields.path("behavior"), amount.at, message);
+    }
+}
+
 impl Tasks<'_> {
     /// Listeners with their tasks; those of one listener are a list of their own.
     pub(super) fn listeners(&mut self, node: Option<&Node>) -> Vec<Listener> {

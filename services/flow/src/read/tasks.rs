@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::check::{self, IdRule, Ids};
 use super::fields::{self, Fields, below, is_template};
 use super::report::Report;
-use super::{labels, retry};
+use super::{labels, retry, rules};
 use crate::table::{self, Family, Role, TASK_COMMON, TaskType, nearest_type};
 use crate::yaml::{Content, Node};
 use crate::{
-    Block, Fallback, Handlers, ListKind, RestartBehavior, Runnable, Subflow, Task, TaskKind, TaskList, TaskPlace, Text,
-    WorkerGroup,
+    Block, Fallback, Handlers, ListKind, RestartBehavior, Runnable, Subflow, Task, TaskKind, TaskList, TaskPlace,
+    TemplateCall, Text, WorkerGroup,
 };
 
 /// Reads the tasks of one flow.
@@ -194,7 +194,9 @@ impl Tasks<'_> {
             Family::WorkingDirectory => self.working_directory(fields, within),
             Family::ForEachItem => self.for_each_item(fields, within)?,
             Family::Subflow => TaskKind::Subflow(Box::new(self.subflow(fields)?)),
+            Family::Template => TaskKind::Template(Box::new(self.template(fields, within)?)),
             _ => {
+                rules::purge_behavior(self.report, fields);
                 let properties = fields.map_of(self.report, entry.properties);
                 let pure = properties.is_pure() && run_if.is_none_or(Text::is_pure);
                 TaskKind::Runnable(Runnable { task_type: entry, properties, pure })
@@ -285,11 +287,26 @@ impl Tasks<'_> {
             wait: fields.bool(report, "wait", true),
             transmit_failed: fields.bool(report, "transmitFailed", true),
             inherit_labels: fields.bool(report, "inheritLabels", false),
+            outputs: fields.properties(report, "outputs"),
             schedule_date: fields.text(report, "scheduleDate"),
             restart_behavior: restart_behavior(report, fields),
             namespace: namespace?,
             flow_id: flow_id?,
         })
+    }
+
+    /// The flow is deployed: what else is in it works, and what handles its failure.
+    fn template(&mut self, fields: &Fields<'_>, within: &Within<'_>) -> Option<TemplateCall> {
+        let path = fields.path("type");
+        let message = "templates are not kept: the task will fail; a Subflow runs tasks that several flows share";
+        self.report.warning(&path, fields.place("type"), message);
+        let call = TemplateCall {
+            namespace: fields.text(self.report, "namespace")?,
+            template_id: fields.text(self.report, "templateId")?,
+            args: fields.properties(self.report, "args"),
+            handlers: self.handlers(fields, within),
+        };
+        Some(call)
     }
 
     /// What can be said of a task whose type is unknown or unbuilt: its id, and the tasks inside it.
@@ -344,6 +361,7 @@ pub(super) fn worker_group(report: &mut Report, node: &Node, path: &str) -> Opti
         return None;
     }
     check::id(report, IdRule::Task, "workerGroup.key", key, &path, key_node.at);
+    report.worker_group(key, &path, key_node.at);
     let fallback = match node.get("fallback").map(Node::to_value) {
         Some(Value::String(text)) if text == "FAIL" => Fallback::Fail,
         Some(Value::String(text)) if text == "CANCEL" => Fallback::Cancel,

@@ -10,10 +10,11 @@ use super::check::{self, IdRule, Ids};
 use super::fields::{self, Fields};
 use super::report::Report;
 use super::{conditions, labels, tasks, windows};
-use crate::table::{Family, Role, TRIGGER_COMMON};
+use crate::table::{Family, HTTP_TRIGGER, Role, TRIGGER_COMMON};
 use crate::yaml::{Content, Node};
 use crate::{
-    Cron, FlowTrigger, Schedule, ScheduleDates, Trigger, TriggerKind, WebhookTrigger, WindowSpec, parse_duration,
+    Cron, FlowTrigger, HttpTrigger, Schedule, ScheduleDates, Trigger, TriggerKind, WebhookAnswer, WebhookTrigger,
+    WindowSpec, parse_duration,
 };
 
 /// The states that a Flow trigger listens to unless it names some: every terminal one, and PAUSED (flow model 1.x
@@ -30,6 +31,11 @@ const DEFAULT_STATES: &[State] = &[
 ];
 
 const MULTIPLE: &str = "io.kestra.plugin.core.condition.MultipleCondition";
+
+/// How often a polling trigger looks unless it is said (flow model reference 6.7), and what can be said (1.x 6.4).
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(366 * 86_400);
 
 /// Longest key of a webhook (flow model reference 6.6).
 const LONGEST_KEY: usize = 256;
@@ -79,6 +85,7 @@ fn read(report: &mut Report, node: &Node, path: &str) -> Option<Trigger> {
         Family::FlowTrigger => flow_trigger(report, &fields, &mut windows),
         Family::Schedule => schedule(report, &fields)?,
         Family::ScheduleOnDates => schedule_on_dates(report, &fields)?,
+        Family::HttpTrigger => http_trigger(report, &fields),
         _ => webhook(report, &fields)?,
     };
     let conditions = match fields.get("scheduleConditions") {
@@ -224,7 +231,45 @@ fn webhook(report: &mut Report, fields: &Fields<'_>) -> Option<TriggerKind> {
         report.error(&fields.path("key"), node.at, format!("key: size must be between 0 and {LONGEST_KEY}"));
     }
     let inputs = conditions::inputs(report, fields);
-    Some(TriggerKind::Webhook(WebhookTrigger { key: fields.text(report, "key")?, inputs }))
+    let wait = fields.bool(report, "wait", false);
+    let answer = WebhookAnswer {
+        outputs: fields.bool(report, "returnOutputs", false),
+        plain_text: fields.literal("responseContentType") == Some("text/plain"),
+        code: fields.text(report, "responseCode"),
+    };
+    for (name, given) in [("returnOutputs", answer.outputs), ("responseCode", answer.code.is_some())] {
+        if given && !wait {
+            report.warning(
+                &fields.path(name),
+                fields.place(name),
+                format!("`{name}` has no effect without `wait: true`"),
+            );
+        }
+    }
+    let key = fields.text(report, "key")?;
+    Some(TriggerKind::Webhook(WebhookTrigger { key, inputs, wait: wait.then_some(answer) }))
+}
+
+fn http_trigger(report: &mut Report, fields: &Fields<'_>) -> TriggerKind {
+    let interval = match fields.literal("interval") {
+        Some(text) if fields::is_template(text) => {
+            report.unsupported(&fields.path("interval"), fields.place("interval"), "a template in `interval`");
+            None
+        }
+        Some(text) => parse_duration(text).ok(),
+        None => None,
+    };
+    let interval = interval.unwrap_or(DEFAULT_INTERVAL);
+    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
+        let message = "interval: must be between PT1S and P366D";
+        report.error(&fields.path("interval"), fields.place("interval"), message);
+    }
+    TriggerKind::Http(HttpTrigger {
+        interval,
+        response_condition: fields.text(report, "responseCondition"),
+        request: fields.map_of(report, HTTP_TRIGGER),
+        fail_on_error: fields.bool(report, "failOnTriggerError", false),
+    })
 }
 
 /// Two triggers whose preconditions have one id would share a window (flow model 1.x reference 1.2).

@@ -2,15 +2,21 @@
 //! to know a type (checks, compilation, workers, schemas) reads it here; a new type is a new entry.
 
 mod conditions;
+mod docs;
 mod flow;
+mod http;
+mod jdbc;
 mod notifications;
+mod scripts;
 mod storage;
 mod tasks;
 mod triggers;
 mod unbuilt;
+mod upkeep;
 
 use std::{collections::HashMap, sync::LazyLock};
 
+pub use docs::{PropertyDoc, TypeDoc, doc_of, property_doc};
 pub use flow::{
     CHECK, CONCURRENCY, CONDITION_COMMON, FLOW, INPUT_COMMON, LISTENER, OUTPUT, PLUGIN_DEFAULT, RETRY, SLA,
     TASK_COMMON, TRIGGER_COMMON, WORKER_GROUP, input_properties,
@@ -18,7 +24,7 @@ pub use flow::{
 
 pub use tasks::DAG_TASK;
 pub(crate) use tasks::{DIRECTORY, ITEMS_TYPE, MERGE_TYPE, SPLIT_TYPE};
-pub use triggers::{FILTER, FILTER_PRECONDITION, FLOW_PRECONDITION, PRECONDITIONS, TIME_WINDOW};
+pub use triggers::{FILTER, FILTER_PRECONDITION, FLOW_PRECONDITION, HTTP_TRIGGER, PRECONDITIONS, TIME_WINDOW};
 
 /// A type that flows can name.
 #[derive(Debug)]
@@ -63,6 +69,8 @@ pub enum Family {
     Pause,
     WorkingDirectory,
     ForEachItem,
+    /// The tasks of a stored template; there are none of these here.
+    Template,
     /// A task that flows do not name: part of another one.
     Generated,
     Subflow,
@@ -70,6 +78,8 @@ pub enum Family {
     Webhook,
     Schedule,
     ScheduleOnDates,
+    /// Asks a server again and again.
+    HttpTrigger,
     ExecutionStatus,
     ExecutionNamespace,
     ExecutionFlow,
@@ -88,6 +98,8 @@ pub enum Family {
     ListeningFlow,
     ListeningNamespace,
     Multiple,
+    /// Runs the processes of script tasks.
+    Runner,
     /// Known, and not built yet: refused as unsupported.
     Unbuilt(Role),
 }
@@ -110,9 +122,14 @@ impl Family {
             | Family::Pause
             | Family::WorkingDirectory
             | Family::ForEachItem
+            | Family::Template
             | Family::Generated
             | Family::Subflow => Role::Task,
-            Family::FlowTrigger | Family::Webhook | Family::Schedule | Family::ScheduleOnDates => Role::Trigger,
+            Family::FlowTrigger
+            | Family::Webhook
+            | Family::Schedule
+            | Family::ScheduleOnDates
+            | Family::HttpTrigger => Role::Trigger,
             Family::ExecutionStatus
             | Family::ExecutionNamespace
             | Family::ExecutionFlow
@@ -131,6 +148,7 @@ impl Family {
             | Family::ListeningFlow
             | Family::ListeningNamespace
             | Family::Multiple => Role::Condition,
+            Family::Runner => Role::Part,
             Family::Unbuilt(role) => role,
         }
     }
@@ -166,6 +184,8 @@ pub enum Kind {
     Any,
     /// A map with these keys, or a text that renders to one.
     Object(&'static [PropertySpec]),
+    /// A map with a `type` of [`Role::Part`] and that type's properties.
+    Part,
     /// Lists of tasks, conditions, inputs and the like: read by what knows them.
     Nested,
 }
@@ -247,13 +267,16 @@ pub fn types() -> impl Iterator<Item = &'static TaskType> {
     [
         tasks::TYPES,
         storage::TYPES,
+        jdbc::TYPES,
+        scripts::TYPES,
+        scripts::RUNNERS,
+        upkeep::TYPES,
         triggers::TYPES,
         conditions::TYPES,
         notifications::BUILT,
         notifications::UNBUILT,
         notifications::TRIGGERS,
         unbuilt::TASKS,
-        unbuilt::TRIGGERS,
         unbuilt::PARTS,
     ]
     .into_iter()
@@ -280,6 +303,15 @@ pub(crate) fn nearest_type(name: &str, role: Role) -> Option<&'static str> {
         .find(|entry| class(entry.name) == wanted)
         .map(|entry| entry.name)
         .or_else(|| nearest(name, candidates().map(|entry| entry.name)))
+}
+
+/// The known name that was probably meant, whatever it is a type of.
+pub fn probably_meant(name: &str) -> Option<&'static str> {
+    let roles = [Role::Task, Role::Trigger, Role::Condition, Role::Part];
+    let same_end = |meant: &&str| meant.rsplit('.').next() == name.rsplit('.').next();
+    let mut found = roles.into_iter().filter_map(|role| nearest_type(name, role));
+    let first = found.next();
+    first.filter(same_end).or_else(|| found.find(same_end)).or(first)
 }
 
 /// The candidate with the smallest edit distance, if it is small in relation to the length.

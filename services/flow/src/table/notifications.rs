@@ -32,6 +32,18 @@ macro_rules! unbuilt {
 
 pub(super) const BUILT: &[TaskType] = &[
     TaskType {
+        name: "io.kestra.plugin.sentry.SentryAlert",
+        aliases: &["io.kestra.plugin.notifications.sentry.SentryAlert"],
+        family: Family::Runnable,
+        inline: false,
+        properties: &[
+            new("dsn", Kind::Text).required(),
+            new("endpointType", Kind::Choice(&["ENVELOPE", "STORE"])),
+            new("payload", Kind::Text),
+            new("options", Kind::Object(OPTIONS)),
+        ],
+    },
+    TaskType {
         name: "io.kestra.plugin.slack.SlackIncomingWebhook",
         aliases: &["io.kestra.plugin.notifications.slack.SlackIncomingWebhook"],
         family: Family::Runnable,
@@ -91,7 +103,6 @@ pub(super) const UNBUILT: &[TaskType] = unbuilt![
     ("squadcast.SquadcastExecution", "squadcast.SquadcastExecution"),
     ("zenduty.ZendutyAlert", "zenduty.ZendutyAlert"),
     ("zenduty.ZendutyExecution", "zenduty.ZendutyExecution"),
-    ("sentry.SentryAlert", "sentry.SentryAlert"),
     ("sentry.SentryExecution", "sentry.SentryExecution"),
     ("twilio.notify.TwilioAlert", "twilio.TwilioAlert"),
     ("twilio.notify.TwilioExecution", "twilio.TwilioExecution"),

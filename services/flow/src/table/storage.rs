@@ -69,7 +69,7 @@ pub(super) const TYPES: &[TaskType] = &[
         &[],
         &[
             NAMESPACE,
-            new("files", Kind::List).unbuilt(),
+            new("files", Kind::Any),
             new("filesMap", Kind::Map),
             new("destination", Kind::Text),
             new("conflict", Kind::Choice(&["OVERWRITE", "ERROR", "SKIP"])),

@@ -1,6 +1,6 @@
 //! Tasks of the core that are built.
 
-use super::{Family, Kind, PropertySpec, TaskType, core, old_task};
+use super::{Family, Kind, PropertySpec, TaskType, core, http, old_task};
 
 const fn new(name: &'static str, kind: Kind) -> PropertySpec {
     PropertySpec::new(name, kind)
@@ -50,50 +50,6 @@ const CHECK_FREQUENCY: &[PropertySpec] =
 
 /// A task of a Dag with the ids of those that it waits for.
 pub const DAG_TASK: &[PropertySpec] = &[new("task", Kind::Nested).required(), new("dependsOn", Kind::List)];
-
-/// Options of the http tasks (flow model 1.x reference 5.4), with the older flat forms.
-pub(super) const HTTP_OPTIONS: &[PropertySpec] = &[
-    new("timeout", Kind::Object(&[new("connectTimeout", Kind::Duration), new("readIdleTimeout", Kind::Duration)])),
-    new(
-        "proxy",
-        Kind::Object(&[
-            new("type", Kind::Text),
-            new("address", Kind::Text),
-            new("port", Kind::Int),
-            new("username", Kind::Text),
-            new("password", Kind::Text),
-        ]),
-    ),
-    new(
-        "auth",
-        Kind::Object(&[
-            new("type", Kind::Choice(&["BASIC", "BEARER", "DIGEST"])).except("DIGEST"),
-            new("username", Kind::Text),
-            new("password", Kind::Text),
-            new("token", Kind::Text),
-        ]),
-    ),
-    new("ssl", Kind::Object(&[new("insecureTrustAllCertificates", Kind::Bool)])),
-    new("followRedirects", Kind::Bool),
-    new("allowFailed", Kind::Bool),
-    new("allowedResponseCodes", Kind::List),
-    new("enabledTcpExtendedKeepAlive", Kind::Bool),
-    new("defaultCharset", Kind::Text),
-    new("logs", Kind::List),
-    new("logLevel", Kind::Text),
-    new("connectTimeout", Kind::Duration),
-    new("readTimeout", Kind::Duration),
-    new("readIdleTimeout", Kind::Duration),
-    new("connectionPoolIdleTimeout", Kind::Duration),
-    new("maxContentLength", Kind::Int),
-    new("basicAuthUser", Kind::Text),
-    new("basicAuthPassword", Kind::Text),
-    new("proxyType", Kind::Text),
-    new("proxyAddress", Kind::Text),
-    new("proxyPort", Kind::Int),
-    new("proxyUsername", Kind::Text),
-    new("proxyPassword", Kind::Text),
-];
 
 pub(super) const TYPES: &[TaskType] = &[
     TaskType {
@@ -180,17 +136,57 @@ pub(super) const TYPES: &[TaskType] = &[
         family: Family::Runnable,
         inline: false,
         properties: &[
-            new("uri", Kind::Text).required(),
-            new("method", Kind::Text),
-            new("params", Kind::Map),
-            new("headers", Kind::Map),
-            new("body", Kind::Text),
-            new("formData", Kind::Map),
-            new("contentType", Kind::Text),
-            new("options", Kind::Object(HTTP_OPTIONS)),
-            new("allowFailed", Kind::Bool),
-            new("encryptBody", Kind::Bool).only("false"),
-            new("sslOptions", Kind::Object(&[new("insecureTrustAllCertificates", Kind::Bool)])),
+            http::URI,
+            http::METHOD,
+            http::PARAMS,
+            http::HEADERS,
+            http::BODY,
+            http::FORM_DATA,
+            http::CONTENT_TYPE,
+            http::OPTIONS,
+            http::ALLOW_FAILED,
+            http::ENCRYPT_BODY,
+            http::SSL_OPTIONS,
+        ],
+    },
+    TaskType {
+        name: core!("http.Download"),
+        aliases: &["io.kestra.plugin.fs.http.Download"],
+        family: Family::Runnable,
+        inline: false,
+        properties: &[
+            http::URI,
+            http::METHOD,
+            http::PARAMS,
+            http::HEADERS,
+            http::BODY,
+            http::FORM_DATA,
+            http::CONTENT_TYPE,
+            http::OPTIONS,
+            http::ALLOW_FAILED,
+            new("failOnEmptyResponse", Kind::Bool),
+            new("saveAs", Kind::Text),
+            http::SSL_OPTIONS,
+        ],
+    },
+    TaskType {
+        name: core!("http.SseRequest"),
+        aliases: &[],
+        family: Family::Runnable,
+        inline: false,
+        properties: &[
+            http::URI,
+            http::METHOD,
+            http::PARAMS,
+            http::HEADERS,
+            http::BODY,
+            http::FORM_DATA,
+            http::CONTENT_TYPE,
+            http::OPTIONS,
+            http::ALLOW_FAILED,
+            new("concatJqExpression", Kind::Text),
+            new("failedOnMissingJq", Kind::Bool),
+            http::SSL_OPTIONS,
         ],
     },
     TaskType {
@@ -364,8 +360,22 @@ pub(super) const TYPES: &[TaskType] = &[
             new("transmitFailed", Kind::Bool),
             new("inheritLabels", Kind::Bool),
             new("restartBehavior", Kind::Choice(&["RETRY_FAILED", "NEW_EXECUTION"])),
-            new("outputs", Kind::Map).unbuilt(),
+            // Deprecated: the outputs of the flow that it starts.
+            new("outputs", Kind::Map),
             new("scheduleDate", Kind::Text),
+        ],
+    },
+    TaskType {
+        name: core!("flow.Template"),
+        aliases: &[old_task!("flows.Template")],
+        family: Family::Template,
+        inline: false,
+        properties: &[
+            new("namespace", Kind::Text).required(),
+            new("templateId", Kind::Text).required(),
+            new("args", Kind::Map),
+            ERRORS,
+            FINALLY,
         ],
     },
 ];

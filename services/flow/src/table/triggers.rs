@@ -1,6 +1,6 @@
 //! Triggers that are built.
 
-use super::{Family, Kind, PropertySpec, TaskType, core, old_trigger};
+use super::{Family, Kind, PropertySpec, TaskType, core, http, old_trigger};
 
 const fn new(name: &'static str, kind: Kind) -> PropertySpec {
     PropertySpec::new(name, kind)
@@ -116,11 +116,34 @@ pub(super) const TYPES: &[TaskType] = &[
         properties: &[
             new("key", Kind::Text).required(),
             new("inputs", Kind::Map),
-            new("wait", Kind::Bool).only("false"),
-            new("returnOutputs", Kind::Bool).only("false"),
-            // Both act only with `wait`, which is not built: without it they change nothing.
+            new("wait", Kind::Bool),
+            // These act only with `wait`.
+            new("returnOutputs", Kind::Bool),
             new("responseContentType", Kind::Choice(&["application/json", "text/plain"])),
             new("responseCode", Kind::Int),
         ],
     },
+    TaskType {
+        name: core!("http.Trigger"),
+        aliases: &["io.kestra.plugin.fs.http.Trigger"],
+        family: Family::HttpTrigger,
+        inline: false,
+        properties: HTTP_TRIGGER,
+    },
+];
+
+/// Flow model reference 6.7.
+pub const HTTP_TRIGGER: &[PropertySpec] = &[
+    new("interval", Kind::Duration),
+    new("responseCondition", Kind::Text),
+    http::URI,
+    http::METHOD,
+    http::PARAMS,
+    http::HEADERS,
+    http::BODY,
+    http::FORM_DATA,
+    http::CONTENT_TYPE,
+    http::OPTIONS,
+    http::ENCRYPT_BODY,
+    http::SSL_OPTIONS,
 ];

@@ -74,6 +74,38 @@ impl Node {
         }
     }
 
+    /// A tree that is not part of a source; everything in it stands at `at`.
+    pub(crate) fn of_value(value: &Value, at: Position) -> Self {
+        let scalar = |text: String, plain| Content::Scalar(Scalar { text, plain });
+        let content = match value {
+            Value::String(text) => scalar(text.clone(), false),
+            Value::Null | Value::Bool(_) | Value::Number(_) => scalar(value.to_string(), true),
+            Value::Array(items) => Content::List(items.iter().map(|item| Self::of_value(item, at)).collect()),
+            Value::Object(map) => {
+                let entry = |(key, value): (&String, &Value)| Entry {
+                    key: key.clone(),
+                    key_at: at,
+                    value: Self::of_value(value, at),
+                };
+                Content::Map(map.iter().map(entry).collect())
+            }
+        };
+        Self { at, content }
+    }
+
+    /// Says that the whole tree stands at `at`.
+    pub(crate) fn place(&mut self, at: Position) {
+        self.at = at;
+        match &mut self.content {
+            Content::Scalar(_) => {}
+            Content::List(items) => items.iter_mut().for_each(|item| item.place(at)),
+            Content::Map(entries) => entries.iter_mut().for_each(|entry| {
+                entry.key_at = at;
+                entry.value.place(at);
+            }),
+        }
+    }
+
     pub(crate) fn to_value(&self) -> Value {
         match &self.content {
             Content::Scalar(scalar) => scalar.value(),

@@ -2,6 +2,7 @@
 
 mod body;
 mod short;
+mod waiting;
 mod webhook;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};

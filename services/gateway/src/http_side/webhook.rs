@@ -9,10 +9,11 @@ use axum::{
 use http::{Method, StatusCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use windhover_engine::TriggerInfo;
+use tokio::sync::watch;
+use windhover_engine::{Execution, TriggerInfo};
 use windhover_executor::{CreateRequest, StoredFlow, now};
 use windhover_expression::ExpressionError;
-use windhover_flow::{ConditionError, Flow, Trigger, TriggerKind, WebhookTrigger, evaluate_all};
+use windhover_flow::{ConditionError, Flow, Trigger, TriggerKind, WebhookTrigger, evaluate_all, texts_of_secrets};
 use windhover_types::{Error, JsonMap, Label, Tenant, Timestamp};
 
 use super::{HttpError, body::trigger_variables, json_response};
@@ -32,6 +33,8 @@ pub(crate) struct Webhooks {
     /// Where people look at executions, without a slash at its end.
     pub(crate) public_url: String,
     pub(crate) max_body_bytes: usize,
+    /// True once the server stops: whoever waits ends.
+    pub(crate) closing: watch::Receiver<bool>,
 }
 
 type Answer = Result<Response, HttpError>;
@@ -175,11 +178,16 @@ impl Webhooks {
             _ => Unstarted::Error(error.into()),
         })?;
         let created = created.execution;
-        let url = format!(
-            "{}/ui/{}/executions/{}/{}/{}",
-            self.public_url, created.tenant, created.namespace, created.flow_id, created.id
-        );
-        Ok(json_response(StatusCode::OK, &webhook_answer(&created, &url, now)))
+        match &webhook.wait {
+            Some(answer) => Ok(self.answer_at_end(stored, flow, created, answer).await?),
+            None => Ok(json_response(StatusCode::OK, &webhook_answer(&created, &self.url_of(&created), now))),
+        }
+    }
+
+    /// Where people look at an execution.
+    pub(super) fn url_of(&self, execution: &Execution) -> String {
+        let Execution { tenant, namespace, flow_id, id, .. } = execution;
+        format!("{}/ui/{tenant}/executions/{namespace}/{flow_id}/{id}", self.public_url)
     }
 
     /// Conditions that cannot be evaluated do not hold.
@@ -228,7 +236,8 @@ impl Webhooks {
         let invalid =
             |why: String| HttpError::new(StatusCode::UNPROCESSABLE_ENTITY, format!("Invalid entity: inputs: {why}"));
         match rendered.map_err(invalid)? {
-            (serde_json::Value::Object(supplied), masker) => {
+            (serde_json::Value::Object(mut supplied), masker) => {
+                texts_of_secrets(&flow.inputs, &mut supplied);
                 let resolved = self.creator.resolve(runnable, Some(variables), &supplied, now).await;
                 Ok(resolved.map_err(|error| masked(error, &masker))?)
             }
@@ -262,7 +271,7 @@ impl Unstarted {
 pub(crate) fn enabled_webhooks(flow: &Flow) -> impl Iterator<Item = (&Trigger, &WebhookTrigger)> {
     flow.triggers.iter().filter(|trigger| !trigger.disabled).filter_map(|trigger| match &trigger.kind {
         TriggerKind::Webhook(webhook) => Some((trigger, webhook)),
-        TriggerKind::Flow(_) | TriggerKind::Schedule(_) => None,
+        TriggerKind::Flow(_) | TriggerKind::Schedule(_) | TriggerKind::Http(_) => None,
     })
 }
 

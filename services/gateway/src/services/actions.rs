@@ -3,9 +3,10 @@
 use prost::Message;
 use windhover_engine::{Event, Refusal, refusals};
 use windhover_executor::{Acted, RequestKey};
+use windhover_flow::resume_inputs;
 use windhover_proto::{reasons, v1 as proto};
 use windhover_store::{DeleteAlso, Deleted};
-use windhover_types::{Error, ErrorKind, Id, State};
+use windhover_types::{Error, ErrorKind, Id, JsonMap, State};
 
 use super::{ExecutionApi, execution_not_found};
 use crate::{
@@ -50,10 +51,22 @@ impl ExecutionApi {
         caller: &Caller,
         request: proto::ResumeExecutionRequest,
     ) -> Result<proto::ResumeExecutionResponse> {
-        let inputs = convert::inputs(request.inputs.clone(), self.0.creator.max_input_bytes)?;
-        let event = Event::Resume { inputs, by: Some(caller.subject.to_string()) };
+        let mut inputs = convert::inputs(request.inputs.clone(), self.0.creator.max_input_bytes)?;
+        self.seal_for_pauses(caller, &request.execution_id, &mut inputs).await?;
+        let event = Event::Resume { inputs, by: Some(caller.subject.to_string()), undeclared: false };
         let execution = self.act(caller, asked!("ResumeExecution", request), event).await?;
         Ok(proto::ResumeExecutionResponse { execution: Some(execution) })
+    }
+
+    /// What is to be encrypted among them is, before the action is written down for the execution's owner.
+    async fn seal_for_pauses(&self, caller: &Caller, execution: &str, given: &mut JsonMap) -> Result<()> {
+        if given.is_empty() {
+            return Ok(());
+        }
+        let of = self.0.execution(&caller.tenant, execution_id(execution)?).await?;
+        let flow = self.0.creator.flows.get(&caller.tenant, &of.namespace, &of.flow_id, Some(of.flow_revision)).await?;
+        let Some(Ok(flow)) = flow.as_ref().map(|stored| stored.flow.as_ref()) else { return Ok(()) };
+        self.0.creator.seal(&caller.tenant, resume_inputs(flow), given).await
     }
 
     pub(super) async fn restart(

@@ -68,6 +68,22 @@ impl ClusterService for ClusterApi {
         let (_, request) = open(request)?;
         answer(self.queues(request).await)
     }
+
+    async fn list_worker_groups(
+        &self,
+        request: Request<proto::ListWorkerGroupsRequest>,
+    ) -> Result<Response<proto::ListWorkerGroupsResponse>, Status> {
+        let (_, request) = open(request)?;
+        answer(self.worker_groups(request).await)
+    }
+
+    async fn set_worker_group_permission(
+        &self,
+        request: Request<proto::SetWorkerGroupPermissionRequest>,
+    ) -> Result<Response<proto::SetWorkerGroupPermissionResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.set_permission(&caller, request).await)
+    }
 }
 
 impl ClusterApi {
@@ -248,7 +264,7 @@ fn queue<'a>(
 }
 
 /// A page of what was read as a whole, in the order of `position`.
-fn cut<T>(mut all: Vec<T>, size: u32, after: Option<Vec<u8>>, position: impl Fn(&T) -> Vec<u8>) -> Page<T> {
+pub(super) fn cut<T>(mut all: Vec<T>, size: u32, after: Option<Vec<u8>>, position: impl Fn(&T) -> Vec<u8>) -> Page<T> {
     all.sort_by_cached_key(&position);
     all.retain(|item| after.as_ref().is_none_or(|after| position(item) > *after));
     let more = all.len() > size as usize;
@@ -335,6 +351,11 @@ impl Workers {
             *counts.entry(group).or_default() += 1;
         }
         Self(counts)
+    }
+
+    /// The groups, the one without a name among them.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     pub(super) fn count(&self, group: &str) -> u32 {

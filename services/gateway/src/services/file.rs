@@ -11,7 +11,7 @@ use windhover_proto::{
     reasons,
     v1::{self as proto, file_service_server::FileService, upload_file_request::Part},
 };
-use windhover_storage::{FileEntry, FileUri, Files, FilesError, UriError};
+use windhover_storage::{FileEntry, FileUri, Files, FilesError, UriError, VersionError};
 use windhover_types::{Error, ErrorKind, Tenant};
 
 use super::{Shared, answer, key_value::check_namespace, open};
@@ -72,10 +72,10 @@ impl FileService for FileApi {
 }
 
 /// Where an upload goes.
-struct Place {
-    uri: FileUri,
-    /// In its namespace; empty for an input.
-    path: String,
+enum Place {
+    Input(FileUri),
+    /// A new version of it.
+    Namespace(proto::NamespaceFile),
 }
 
 impl FileApi {
@@ -91,8 +91,8 @@ impl FileApi {
         match first {
             Some(Part::NamespaceFile(file)) => {
                 caller.require(Role::Editor)?;
-                let uri = namespace_file("namespace_file", &file)?;
-                Ok(Place { uri, path: file.path.trim_start_matches('/').to_owned() })
+                namespace_file("namespace_file", &file)?;
+                Ok(Place::Namespace(file))
             }
             Some(Part::InputFile(file)) => {
                 let name = file.name.rsplit('/').next().unwrap_or_default();
@@ -101,7 +101,7 @@ impl FileApi {
                 }
                 let uri =
                     FileUri::upload(new_id()).below(name).map_err(|error| wrong_uri("input_file.name", &error))?;
-                Ok(Place { uri, path: String::new() })
+                Ok(Place::Input(uri))
             }
             _ => Err(invalid("part", "the first message says where the file belongs: namespace_file or input_file")),
         }
@@ -114,7 +114,18 @@ impl FileApi {
         parts: &mut Streaming<proto::UploadFileRequest>,
     ) -> Result<proto::UploadFileResponse> {
         let files = self.files()?;
-        let mut writer = files.writer(tenant, &place.uri);
+        let (uri, path) = match place {
+            Place::Input(uri) => (uri, String::new()),
+            Place::Namespace(file) => {
+                let uri = files.next_version(tenant, &file.namespace, &file.path).await;
+                let uri = uri.map_err(|error| match error {
+                    VersionError::Uri(error) => wrong_uri("namespace_file.path", &error),
+                    VersionError::Files(error) => failed(error),
+                })?;
+                (uri, file.path.trim_start_matches('/').to_owned())
+            }
+        };
+        let mut writer = files.writer(tenant, &uri);
         let unavailable =
             |error: std::io::Error| Error::new(ErrorKind::Unavailable, reasons::UNAVAILABLE, error.to_string());
         loop {
@@ -126,8 +137,8 @@ impl FileApi {
             }
         }
         writer.shutdown().await.map_err(unavailable)?;
-        let entry = files.find(tenant, &place.uri).await.map_err(failed)?;
-        let file = entry.map(|entry| shown(&entry, place.path));
+        let entry = files.find(tenant, &uri).await.map_err(failed)?;
+        let file = entry.map(|entry| shown(&entry, path));
         Ok(proto::UploadFileResponse { file })
     }
 
@@ -162,20 +173,25 @@ impl FileApi {
     async fn list(&self, tenant: &Tenant, request: proto::ListFilesRequest) -> Result<proto::ListFilesResponse> {
         check_namespace(&request.namespace)?;
         let root = FileUri::namespace(&request.namespace);
-        let below = match request.path.trim_matches('/') {
-            "" => root.clone(),
-            path => root.below(path).map_err(|error| wrong_uri("path", &error))?,
+        let folder = match request.path.trim_matches('/') {
+            "" => String::new(),
+            path => {
+                let below = root.below(path).map_err(|error| wrong_uri("path", &error))?;
+                format!("{}/", below.relative_to(&root).unwrap_or_default())
+            }
         };
-        let entries = self.files()?.list(tenant, &below).await.map_err(failed)?;
-        let path = |entry: &FileEntry| entry.uri.relative_to(&root).unwrap_or_default().to_owned();
-        let files = entries.iter().take(MAX_LISTED).map(|entry| shown(entry, path(entry))).collect();
+        let files = self.files()?.namespace_files(tenant, &request.namespace).await.map_err(failed)?;
+        let inside = files.into_iter().filter(|file| file.path.starts_with(&folder));
+        let newest = inside.filter_map(|file| file.newest().map(|newest| shown(&newest.entry, file.path.clone())));
+        let files = newest.take(MAX_LISTED).collect();
         Ok(proto::ListFilesResponse { files })
     }
 
     async fn delete(&self, tenant: &Tenant, request: proto::DeleteFileRequest) -> Result<proto::DeleteFileResponse> {
         let file = request.file.ok_or_else(|| invalid("file", "is required"))?;
         let uri = namespace_file("file", &file)?;
-        if !self.files()?.delete(tenant, &uri).await.map_err(failed)? {
+        let files = self.files()?;
+        if !files.delete_namespace_file(tenant, &file.namespace, &file.path).await.map_err(failed)? {
             return Err(not_found(&uri));
         }
         Ok(proto::DeleteFileResponse {})

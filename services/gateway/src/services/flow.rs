@@ -12,7 +12,7 @@ use windhover_proto::{
 use windhover_store::FlowRow;
 use windhover_types::{Error, ErrorKind, Severity, Tenant, Violation};
 
-use super::{Shared, answer, internal, open};
+use super::{Shared, answer, internal, open, plugin};
 use crate::{
     auth::Caller,
     convert,
@@ -71,8 +71,32 @@ impl FlowService for FlowApi {
         &self,
         request: Request<proto::ValidateFlowRequest>,
     ) -> Result<Response<proto::ValidateFlowResponse>, Status> {
+        let (caller, request) = open(request)?;
+        answer(self.validate(&caller.tenant, &request.source).await)
+    }
+
+    async fn get_flow_schema(
+        &self,
+        request: Request<proto::GetFlowSchemaRequest>,
+    ) -> Result<Response<proto::GetFlowSchemaResponse>, Status> {
+        open(request)?;
+        answer(Ok(plugin::schema()))
+    }
+
+    async fn list_plugins(
+        &self,
+        request: Request<proto::ListPluginsRequest>,
+    ) -> Result<Response<proto::ListPluginsResponse>, Status> {
         let (_, request) = open(request)?;
-        answer(validate(&request.source))
+        answer(plugin::list(&self.0, &request))
+    }
+
+    async fn get_plugin(
+        &self,
+        request: Request<proto::GetPluginRequest>,
+    ) -> Result<Response<proto::GetPluginResponse>, Status> {
+        let (_, request) = open(request)?;
+        answer(plugin::get(&request.r#type))
     }
 }
 
@@ -85,6 +109,7 @@ impl FlowApi {
             validate_only: request.validate_only,
             etag: (!request.etag.is_empty()).then_some(request.etag),
             expect: Expect::Any,
+            denied_groups: self.0.denied_groups(tenant).await?,
         };
         let applied = self.0.flows.apply(tenant, &request.source, options).await?;
         if !request.validate_only {
@@ -108,7 +133,8 @@ impl FlowApi {
             let stored = stored.ok_or_else(|| internal("a flow that was just applied is not there"))?;
             flow(&stored, true)
         };
-        let warnings = applied.warnings.into_iter().map(violation).collect();
+        let unknown = self.0.unknown_groups(tenant, &applied.worker_groups).await?;
+        let warnings = applied.warnings.into_iter().chain(unknown).map(violation).collect();
         Ok(proto::ApplyFlowResponse { outcome: outcome as i32, flow: Some(flow), warnings })
     }
 
@@ -141,6 +167,23 @@ impl FlowApi {
 }
 
 impl FlowApi {
+    async fn validate(&self, tenant: &Tenant, source: &str) -> Result<proto::ValidateFlowResponse> {
+        check_source(source)?;
+        let validation = self.0.flows.validate(tenant, source);
+        let named = &validation.worker_groups;
+        let mut violations = validation.violations;
+        violations.extend(windhover_executor::denied(named, &self.0.denied_groups(tenant).await?));
+        violations.extend(self.0.unknown_groups(tenant, named).await?);
+        violations.sort_by_key(|violation| (violation.line, violation.column));
+        let valid = violations.iter().all(|violation| violation.severity != Severity::Error);
+        Ok(proto::ValidateFlowResponse {
+            valid,
+            namespace: validation.namespace.unwrap_or_default(),
+            flow_id: validation.id.unwrap_or_default(),
+            violations: violations.into_iter().map(violation).collect(),
+        })
+    }
+
     /// Puts the flow's schedules into effect. The flow is stored: what fails here the scheduler does a moment later.
     async fn sync_triggers(&self, tenant: &Tenant, namespace: &str, flow_id: &str) {
         if let Err(error) = self.0.triggers.sync_flow(tenant, namespace, flow_id).await {
@@ -209,18 +252,6 @@ pub(super) fn require_name(namespace: &str, flow_id: &str) -> Result<()> {
         return Err(invalid("flow_id", "is required"));
     }
     Ok(())
-}
-
-fn validate(source: &str) -> Result<proto::ValidateFlowResponse> {
-    check_source(source)?;
-    let validation = windhover_flow::validate(source);
-    let valid = validation.violations.iter().all(|violation| violation.severity != Severity::Error);
-    Ok(proto::ValidateFlowResponse {
-        valid,
-        namespace: validation.namespace.unwrap_or_default(),
-        flow_id: validation.id.unwrap_or_default(),
-        violations: validation.violations.into_iter().map(violation).collect(),
-    })
 }
 
 fn violation(violation: Violation) -> proto::Violation {

@@ -3,6 +3,7 @@
 mod access;
 mod actions;
 mod cluster;
+mod dependencies;
 mod execution;
 mod file;
 mod flow;
@@ -10,11 +11,14 @@ mod follow;
 mod key_value;
 mod lists;
 mod log;
+mod namespace;
+mod plugin;
 mod repeat;
 mod secret;
 mod tenant;
 mod trigger;
 mod waiting;
+mod worker_group;
 
 use std::sync::Arc;
 
@@ -45,6 +49,7 @@ pub(crate) use file::FileApi;
 pub(crate) use flow::FlowApi;
 pub(crate) use key_value::KeyValueApi;
 pub(crate) use log::LogApi;
+pub(crate) use namespace::NamespaceApi;
 pub(crate) use secret::SecretApi;
 pub(crate) use tenant::TenantApi;
 pub(crate) use trigger::TriggerApi;
@@ -78,12 +83,12 @@ fn answer<T>(result: Result<T>) -> Result<tonic::Response<T>, Status> {
 }
 
 /// Ready once the server stops.
-async fn closed(closing: &mut watch::Receiver<bool>) {
+pub(crate) async fn closed(closing: &mut watch::Receiver<bool>) {
     // The sender lives as long as the server.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-fn stopping() -> Error {
+pub(crate) fn stopping() -> Error {
     Error::new(ErrorKind::Unavailable, reasons::UNAVAILABLE, "the server is stopping")
 }
 

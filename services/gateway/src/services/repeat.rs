@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use windhover_engine::{Execution, From, NewExecution, Repeat, TaskRun, refusals, repeat};
 use windhover_executor::{CreateRequest, RequestKey, now};
+use windhover_flow::texts_of_secrets;
 use windhover_proto::v1 as proto;
 use windhover_types::{Id, JsonMap, State, Tenant};
 
@@ -157,7 +158,9 @@ fn mixed(runnable: &Runnable, old: &Execution, given: &JsonMap) -> JsonMap {
             mixed.insert(input.id.clone(), value.clone());
         }
     }
-    mixed.extend(given.iter().map(|(id, value)| (id.clone(), value.clone())));
+    let mut given = given.clone();
+    texts_of_secrets(&runnable.flow.inputs, &mut given);
+    mixed.extend(given);
     mixed
 }
 

@@ -286,9 +286,13 @@ impl TriggerApi {
         if let Some(index) = labels.iter().position(Label::is_system) {
             return Err(convert::reserved_label(index, &labels[index].key));
         }
-        let inputs = convert::inputs(request.inputs.clone(), self.0.creator.max_input_bytes)?;
+        let mut inputs = convert::inputs(request.inputs.clone(), self.0.creator.max_input_bytes)?;
         if self.0.done_before(&caller.tenant, METHOD, &request.request_id, &request).await? {
             return self.get(&key).await;
+        }
+        let stored = self.0.creator.flows.get(&caller.tenant, &key.namespace, &key.flow_id, None).await?;
+        if let Some(Ok(flow)) = stored.as_ref().map(|stored| stored.flow.as_ref()) {
+            self.0.creator.seal(&caller.tenant, flow.inputs.iter(), &mut inputs).await?;
         }
         let new = NewBackfill { id: new_id(), start, end, inputs, labels };
         let row = self.0.triggers.create_backfill(&key, new).await?;
@@ -366,7 +370,7 @@ impl Place {
     }
 }
 
-/// A trigger in its flow, with what is stored of it if it is a schedule.
+/// A trigger in its flow, with what is stored of it if schedulers evaluate it.
 struct Found {
     stored: Arc<StoredFlow>,
     flow: Arc<windhover_flow::Flow>,
@@ -389,7 +393,7 @@ impl Found {
     }
 
     fn is_scheduled(&self) -> bool {
-        matches!(self.trigger().kind, TriggerKind::Schedule(_))
+        matches!(self.trigger().kind, TriggerKind::Schedule(_) | TriggerKind::Http(_))
     }
 
     fn key(&self, tenant: &Tenant) -> TriggerKey {

@@ -173,6 +173,98 @@ async fn the_short_paths_find_the_only_webhook() {
     server.stop().await;
 }
 
+const WAITING: &str = r#"
+id: waits
+namespace: company.team
+tasks:
+  - id: nap
+    type: io.kestra.plugin.core.flow.Sleep
+    duration: "{{ trigger.body.nap ?? 'PT0.05S' }}"
+  - id: check
+    type: io.kestra.plugin.core.execution.Fail
+    condition: "{{ trigger.body.fail ?? false }}"
+  - id: made
+    type: io.kestra.plugin.core.debug.Return
+    format: "20{{ trigger.body.digit ?? 1 }}"
+outputs:
+  - {id: code, type: STRING, value: "{{ outputs.made.value }}"}
+triggers:
+  - {id: ended, type: io.kestra.plugin.core.trigger.Webhook, key: ended, wait: true}
+  - {id: outputs, type: io.kestra.plugin.core.trigger.Webhook, key: outputs, wait: true, returnOutputs: true}
+  - id: text
+    type: io.kestra.plugin.core.trigger.Webhook
+    key: text
+    wait: true
+    returnOutputs: true
+    responseContentType: text/plain
+    responseCode: "{{ outputs.made.value }}"
+  - id: teapot
+    type: io.kestra.plugin.core.trigger.Webhook
+    key: teapot
+    wait: true
+    responseCode: 418
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_waits_answers_with_the_end() {
+    let server = started().await;
+    let mut calls = server.admin();
+    calls.flows.apply_flow(proto::ApplyFlowRequest { source: WAITING.into(), ..Default::default() }).await.unwrap();
+    let http = Http::new(&server);
+    let hook = |key: &str| format!("/api/v1/executions/webhook/company.team/waits/{key}");
+
+    let (status, execution) = http.send(Method::POST, &hook("ended"), "{}").await;
+    assert_eq!((status, &execution["state"]["current"]), (200, &json!("SUCCESS")), "{execution}");
+    assert_eq!(execution["outputs"], json!({"code": "201"}));
+    assert!(execution["url"].as_str().unwrap().contains(execution["id"].as_str().unwrap()));
+    let (status, execution) = http.send(Method::POST, &hook("ended"), r#"{"fail": true}"#).await;
+    assert_eq!((status, &execution["state"]["current"]), (500, &json!("FAILED")));
+    let (status, execution) = http.send(Method::POST, &hook("teapot"), r#"{"fail": true}"#).await;
+    assert_eq!((status, &execution["state"]["current"]), (418, &json!("FAILED")));
+
+    assert_eq!(http.send(Method::POST, &hook("outputs"), "{}").await, (200, json!({"code": "201"})));
+    assert_eq!(http.send(Method::POST, &hook("outputs"), r#"{"fail": true}"#).await, (500, Value::Null));
+    let response = http.client.post(server.url(&hook("text"))).body(r#"{"digit": 2}"#).send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (202, &"text/plain".parse().unwrap())
+    );
+    assert_eq!(response.text().await.unwrap(), r#"{"code":"202"}"#);
+    // Rendered to what is no status.
+    let (status, error) = http.send(Method::POST, &hook("text"), r#"{"digit": "x"}"#).await;
+    assert!(status == 500 && error["message"].as_str().unwrap().contains("responseCode: `20x`"), "{error}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_away_and_a_server_that_stops_end_the_waiting_and_not_the_execution() {
+    let server = started().await;
+    let mut calls = server.admin();
+    calls.flows.apply_flow(proto::ApplyFlowRequest { source: WAITING.into(), ..Default::default() }).await.unwrap();
+    let url = server.url("/api/v1/executions/webhook/company.team/waits/ended");
+    let call = |nap: &str| Client::new().post(&url).body(format!("{{\"nap\": \"{nap}\"}}")).send();
+    let short = tokio::spawn(call("PT0.5S"));
+    let of_flow = proto::ListExecutionsRequest { filter: "flow = waits".into(), ..Default::default() };
+    let begun = async |calls: &mut crate::server::Calls, count: usize| loop {
+        let found = calls.executions.list_executions(of_flow.clone()).await.unwrap().into_inner().executions;
+        if found.len() >= count {
+            break found[0].id.clone();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    let id = begun(&mut calls, 1).await;
+    short.abort();
+    let wait = proto::WaitExecutionRequest { execution_id: id, ..Default::default() };
+    let ended = calls.executions.wait_execution(wait).await.unwrap().into_inner().execution.unwrap();
+    assert_eq!(ended.state.unwrap().current(), proto::State::Success);
+
+    let long = tokio::spawn(call("PT1H"));
+    begun(&mut calls, 2).await;
+    server.stop().await;
+    let (status, error) = answer(long.await.unwrap().unwrap()).await;
+    assert_eq!((status, error["message"].as_str()), (503, Some("the server is stopping")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_web_speaks_over_http_1() {
     use prost::Message;

@@ -5,5 +5,6 @@ mod calls;
 mod cluster;
 mod follow;
 mod http;
+mod namespaces;
 mod server;
 mod triggers;

@@ -22,8 +22,8 @@ use windhover_proto::{
     },
     v1::{
         execution_service_client::ExecutionServiceClient, flow_service_client::FlowServiceClient,
-        log_service_client::LogServiceClient, secret_service_client::SecretServiceClient,
-        trigger_service_client::TriggerServiceClient,
+        log_service_client::LogServiceClient, namespace_service_client::NamespaceServiceClient,
+        secret_service_client::SecretServiceClient, trigger_service_client::TriggerServiceClient,
     },
 };
 use windhover_queue::{InProcessHints, InProcessJobs, JobsConfig, in_process_wakeups};
@@ -118,6 +118,7 @@ pub(crate) struct Calls {
     pub(crate) flows: FlowServiceClient<Caller>,
     pub(crate) executions: ExecutionServiceClient<Caller>,
     pub(crate) logs: LogServiceClient<Caller>,
+    pub(crate) namespaces: NamespaceServiceClient<Caller>,
     pub(crate) secrets: SecretServiceClient<Caller>,
     pub(crate) triggers: TriggerServiceClient<Caller>,
     pub(crate) cluster: ClusterServiceClient<Caller>,
@@ -221,6 +222,7 @@ impl Server {
             flows: FlowServiceClient::with_interceptor(channel(), who.clone()),
             executions: ExecutionServiceClient::with_interceptor(channel(), who.clone()),
             logs: LogServiceClient::with_interceptor(channel(), who.clone()),
+            namespaces: NamespaceServiceClient::with_interceptor(channel(), who.clone()),
             secrets: SecretServiceClient::with_interceptor(channel(), who.clone()),
             triggers: TriggerServiceClient::with_interceptor(channel(), who.clone()),
             cluster: ClusterServiceClient::with_interceptor(channel(), who.clone()),

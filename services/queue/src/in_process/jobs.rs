@@ -96,7 +96,7 @@ impl JobQueue for InProcessJobs {
     }
 
     async fn renew(&self, worker: &str, keys: &[JobKey], lease: Duration) -> Result<Vec<Renewal>, QueueError> {
-        Ok(self.state.lock().renew(worker, keys, deadline(Instant::now(), lease)))
+        Ok(self.state.lock().renew(worker, keys, Instant::now(), lease))
     }
 
     async fn release(&self, worker: &str, jobs: Vec<QueuedJob>) -> Result<(), QueueError> {
@@ -127,6 +127,11 @@ impl JobQueue for InProcessJobs {
 
     async fn expired(&self, shards: &[u16]) -> Result<Vec<ExpiredLease>, QueueError> {
         Ok(self.state.lock().expired(shards, Instant::now()))
+    }
+
+    async fn held(&self, keys: &[JobKey]) -> Result<Vec<bool>, QueueError> {
+        let state = self.state.lock();
+        Ok(keys.iter().map(|key| state.holds(*key)).collect())
     }
 
     async fn kill_hints(&self, worker: &str) -> Result<KillHints, QueueError> {

@@ -46,6 +46,8 @@ struct Lease {
     shard: u16,
     execution: Id,
     kill: bool,
+    /// By its holder, who stops in order.
+    given_up: bool,
 }
 
 impl State {
@@ -91,6 +93,7 @@ impl State {
                     shard: job.shard,
                     execution: job.execution,
                     kill,
+                    given_up: false,
                 });
             }
             taken.push(LeasedJob { job, kill });
@@ -111,10 +114,12 @@ impl State {
         });
     }
 
-    pub(super) fn renew(&mut self, worker: &str, keys: &[JobKey], deadline: Instant) -> Vec<Renewal> {
+    pub(super) fn renew(&mut self, worker: &str, keys: &[JobKey], now: Instant, time: Duration) -> Vec<Renewal> {
+        let deadline = deadline(now, time);
         let renew = |key: &JobKey| match self.lease_of(worker, *key) {
             Some(lease) => {
                 lease.deadline = deadline;
+                lease.given_up = time.is_zero();
                 Renewal::Held { kill: lease.kill }
             }
             None => Renewal::Lost,
@@ -179,8 +184,8 @@ impl State {
                 continue;
             };
             let key = JobKey { task_run, dispatch };
-            let Lease { worker, shard, execution, .. } = lease;
-            expired.push(ExpiredLease { tenant, shard, execution, key, worker });
+            let Lease { worker, shard, execution, given_up, .. } = lease;
+            expired.push(ExpiredLease { tenant, shard, execution, key, worker, given_up });
         }
         expired.sort_by_key(|lease| (lease.shard, lease.key));
         expired

@@ -12,6 +12,8 @@ pub struct RedisConfig {
     pub urls: Vec<String>,
     /// Begins every key and channel: several installations can share one Redis. Default: `windhover`.
     pub prefix: String,
+    /// Tells the installation from others: two of them never work under one prefix. Default: one without a name.
+    pub installation: String,
     /// Number of shards of the installation.
     pub shards: u16,
     /// Streams over which the shards' wake-ups and reports are spread; the same in all processes. Default: 4.
@@ -37,6 +39,7 @@ impl RedisConfig {
         Self {
             urls: vec![url.into()],
             prefix: "windhover".to_owned(),
+            installation: String::new(),
             shards,
             stream_groups: 4,
             stream_length: 8_192,
@@ -71,6 +74,7 @@ impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
             .field("prefix", &self.prefix)
+            .field("installation", &self.installation)
             .field("shards", &self.shards)
             .field("stream_groups", &self.stream_groups)
             .field("window", &self.window)

@@ -1,6 +1,10 @@
 //! Reading the streams: what others send for the shards of this process.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use redis::{RedisResult, Value};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -29,6 +33,8 @@ const AGE: Duration = Duration::from_secs(60);
 
 /// How often old entries are thrown away.
 const TRIM: Duration = Duration::from_secs(15);
+
+static TRIM_OLD: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("lua/trim.lua")]));
 
 /// Reads the streams until it is dropped.
 #[derive(Debug)]
@@ -183,10 +189,9 @@ impl Reader {
     }
 
     async fn trim(&self) {
-        let script = Script::new(&[include_str!("lua/trim.lua")]);
         for (key, _) in &self.positions {
             let arguments = Arguments::default().arg(u64::try_from(AGE.as_millis()).unwrap_or(u64::MAX));
-            if let Err(error) = script.call::<Value>(&self.core.link, key, &arguments).await {
+            if let Err(error) = TRIM_OLD.call::<Value>(&self.core.link, key, &arguments).await {
                 tracing::debug!(%error, "a stream is not trimmed");
                 return;
             }

@@ -25,6 +25,11 @@ impl Keys {
         format!("{{{}}}:weights", self.prefix)
     }
 
+    /// Which installation uses the keys of this prefix.
+    pub(super) fn installation(&self) -> String {
+        format!("{{{}}}:installation", self.prefix)
+    }
+
     pub(super) fn generation(&self) -> String {
         format!("{{{}}}:generation", self.prefix)
     }

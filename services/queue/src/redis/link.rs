@@ -19,8 +19,16 @@ use crate::QueueError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisStatus {
     Available,
+    /// It answers and takes nothing new, for this reason; what it has is still given out.
+    Refuses(String),
     /// The reason, as a sentence for operators.
     Away(String),
+}
+
+impl RedisStatus {
+    fn is_away(&self) -> bool {
+        matches!(self, Self::Away(_))
+    }
 }
 
 /// Connections that may be out of the pool at once: readers of streams and bulk transfers.
@@ -81,12 +89,12 @@ impl Link {
         self.tell(RedisStatus::Available);
     }
 
+    pub(super) fn tell_refuses(&self, error: &QueueError) {
+        self.tell(RedisStatus::Refuses(error.reason()));
+    }
+
     pub(super) fn tell_away(&self, error: &QueueError) {
-        let reason = match error {
-            QueueError::Unavailable(reason) | QueueError::Unusable(reason) => reason.clone(),
-            QueueError::Closed => error.to_string(),
-        };
-        self.tell(RedisStatus::Away(reason));
+        self.tell(RedisStatus::Away(error.reason()));
     }
 
     async fn try_connect(&self) -> Result<Probed, QueueError> {
@@ -118,6 +126,7 @@ impl Link {
         if changed {
             match &status {
                 RedisStatus::Available => tracing::info!(redis = %self.dialer.address(), "Redis is there"),
+                RedisStatus::Refuses(reason) => tracing::warn!(%reason, "Redis takes nothing new; jobs wait for it"),
                 RedisStatus::Away(reason) => tracing::warn!(%reason, "Redis is away; it is tried again and again"),
             }
         }
@@ -128,7 +137,7 @@ impl Link {
     }
 
     pub(super) fn is_available(&self) -> bool {
-        *self.status.borrow() == RedisStatus::Available
+        !self.status.borrow().is_away()
     }
 
     /// Until the shared connection is lost.
@@ -139,7 +148,7 @@ impl Link {
     /// At once when it is lost already.
     pub(super) async fn lost_now(&self) {
         // It ends only with the link itself.
-        let _ = self.status().wait_for(|status| *status != RedisStatus::Available).await;
+        let _ = self.status().wait_for(RedisStatus::is_away).await;
     }
 
     fn shared(&self) -> Result<(u64, Conn), QueueError> {
@@ -153,7 +162,7 @@ impl Link {
     fn away(&self) -> QueueError {
         match &*self.status.borrow() {
             RedisStatus::Away(reason) => QueueError::Unavailable(reason.clone()),
-            RedisStatus::Available => QueueError::Unavailable("the connection to Redis was lost just now".to_owned()),
+            _ => QueueError::Unavailable("the connection to Redis was lost just now".to_owned()),
         }
     }
 

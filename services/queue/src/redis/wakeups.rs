@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use redis::Pipeline;
 use tokio::sync::{mpsc, oneshot};
-use windhover_engine::JobResult;
-use windhover_types::State;
+use windhover_engine::{JobResult, LogLine};
+use windhover_types::{Level, State};
 
 use super::{
     Shared,
@@ -107,18 +107,19 @@ fn cut(mut report: Report, bytes: usize, limit: usize) -> Report {
                 "the result of the attempt has {bytes} bytes; at most {limit} can be sent to the executor \
                  (windhover.queue.max-report-bytes)"
             );
-            let JobResult { started_at, ended_at, worker, .. } = result.as_ref();
-            **result = JobResult {
-                started_at: *started_at,
-                ended_at: *ended_at,
-                worker: worker.clone(),
-                state: State::Failed,
-                outputs: None,
-                error: Some(error),
-                directory_outputs: None,
-                logs: Vec::new(),
-                metrics: Vec::new(),
+            let (ended_at, worker) = (result.ended_at, result.worker.take());
+            // In place of the lines that may be what is too large.
+            let about = result.logs.pop();
+            let line = LogLine {
+                at: ended_at,
+                level: Level::Error,
+                message: error.clone(),
+                task_id: about.as_ref().and_then(|line| line.task_id.clone()),
+                task_run_id: Some(report.key.task_run),
+                attempt: about.and_then(|line| line.attempt),
             };
+            let failed = JobResult::bare(result.started_at, State::Failed);
+            **result = JobResult { ended_at, worker, error: Some(error), logs: vec![line], ..failed };
         }
         ReportKind::Logs { lines, .. } => {
             for line in lines {
@@ -174,10 +175,7 @@ pub(super) async fn run(core: Arc<super::Core>, mut sendings: mpsc::Receiver<Sen
         let mut failed: Vec<Option<String>> = vec![None; groups];
         for (group, result) in futures::future::join_all(sent).await {
             if let Err(error) = result {
-                failed[group] = Some(match error {
-                    QueueError::Unavailable(reason) | QueueError::Unusable(reason) => reason,
-                    QueueError::Closed => error.to_string(),
-                });
+                failed[group] = Some(error.reason());
             }
         }
         for Sending { wakes, done } in batch.drain(..) {

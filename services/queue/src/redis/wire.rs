@@ -55,16 +55,34 @@ pub(super) struct WireJob<'a> {
     directory: Option<Cow<'a, Directory>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trigger_state: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    losses: u32,
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trace_parent: Option<Cow<'a, str>>,
 }
 
+// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl<'a> From<&'a QueuedJob> for WireJob<'a> {
     fn from(queued: &'a QueuedJob) -> Self {
         // Taken apart, so that a new field is not forgotten.
-        let QueuedJob { tenant, shard, execution, flow_revision, flow, job, trigger_state, created_at, trace_parent } =
-            queued;
+        let QueuedJob {
+            tenant,
+            shard,
+            execution,
+            flow_revision,
+            flow,
+            job,
+            trigger_state,
+            losses,
+            created_at,
+            trace_parent,
+        } = queued;
         let Job { task_run, task_id, attempt, dispatch, variables, worker_group, directory } = job;
         Self {
             tenant: Cow::Borrowed(tenant),
@@ -81,6 +99,7 @@ impl<'a> From<&'a QueuedJob> for WireJob<'a> {
             group: worker_group.as_deref().map(Cow::Borrowed),
             directory: directory.as_ref().map(Cow::Borrowed),
             trigger_state: trigger_state.as_deref().map(Cow::Borrowed),
+            losses: *losses,
             created_at: *created_at,
             trace_parent: trace_parent.as_deref().map(Cow::Borrowed),
         }
@@ -90,6 +109,18 @@ impl<'a> From<&'a QueuedJob> for WireJob<'a> {
 impl WireJob<'_> {
     pub(super) fn key(&self) -> JobKey {
         JobKey { task_run: self.task_run, dispatch: self.dispatch }
+    }
+
+    /// What its execution's log says of it.
+    pub(super) fn line(&self, at: Timestamp, message: String) -> LogLine {
+        LogLine {
+            at,
+            level: Level::Error,
+            message,
+            task_id: Some(self.task_id.clone().into_owned()),
+            task_run_id: Some(self.task_run),
+            attempt: Some(self.attempt),
+        }
     }
 
     /// The job, with its flow again.
@@ -110,6 +141,7 @@ impl WireJob<'_> {
                 directory: self.directory.map(Cow::into_owned),
             },
             trigger_state: self.trigger_state.map(Cow::into_owned),
+            losses: self.losses,
             created_at: self.created_at,
             trace_parent: self.trace_parent.map(Cow::into_owned),
         }

@@ -81,6 +81,7 @@ pub(crate) fn job(tenant: &str, number: u32, dispatch: u32, group: Option<&str>)
             directory: None,
         },
         trigger_state: None,
+        losses: 0,
         created_at: Timestamp::from_millis(1),
         trace_parent: None,
     }
@@ -119,15 +120,10 @@ pub(crate) fn report(number: u32, output: &str) -> Report {
         attempt: Some(0),
     };
     let result = JobResult {
-        started_at: at,
-        ended_at: at,
         worker: Some("w".to_owned()),
-        state: State::Success,
         outputs: Some(output.into()),
-        error: None,
-        directory_outputs: None,
         logs: vec![line],
-        metrics: Vec::new(),
+        ..JobResult::bare(at, State::Success)
     };
     Report {
         tenant: Tenant::main(),

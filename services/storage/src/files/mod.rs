@@ -2,6 +2,7 @@
 //!
 //! Always true: every object lies below its tenant; what one tenant can name never leads to another's.
 
+mod namespace;
 mod uri;
 
 use std::{path::Path as FolderPath, sync::Arc};
@@ -17,6 +18,7 @@ use object_store::{
 };
 use windhover_types::{Secret, Tenant, Timestamp};
 
+pub use namespace::{FileVersion, NamespaceFile, VersionError};
 pub use uri::{FileUri, UriError};
 
 /// Why a file could not be read or written. Names no credentials.
@@ -160,6 +162,17 @@ impl Files {
         }
         entries.sort_by(|a, b| a.uri.cmp(&b.uri));
         Ok(entries)
+    }
+
+    /// The files that lie in a directory itself.
+    async fn children(&self, tenant: &Tenant, directory: &FileUri) -> Result<Vec<FileEntry>, FilesError> {
+        let base = self.place(tenant, directory);
+        let found = self.store.list_with_delimiter(Some(&base)).await.map_err(|error| unavailable(&error))?;
+        let entry = |meta: object_store::ObjectMeta| {
+            let uri = directory.below(&decoded(&meta.location.parts().next_back()?)).ok()?;
+            Some(FileEntry { uri, size: meta.size, modified_at: time(meta.last_modified) })
+        };
+        Ok(found.objects.into_iter().filter_map(entry).collect())
     }
 
     /// Whether there was one.

@@ -121,6 +121,11 @@ impl FileUri {
         Self(format!("/_uploads/{id}"))
     }
 
+    /// Directory of all files that were sent and not taken yet.
+    pub fn uploads() -> Self {
+        Self("/_uploads".to_owned())
+    }
+
     /// Whether it lies where [`FileUri::upload`] says.
     pub fn is_upload(&self) -> bool {
         self.0.starts_with("/_uploads/")

@@ -116,6 +116,8 @@ struct Situation {
     shards: Vec<shards::Model>,
     /// Owners that have not been heard of.
     silent: HashSet<Vec<u8>>,
+    /// Owners of which nothing is known: their rows are gone, so none of their batches is ever written.
+    unknown: HashSet<Vec<u8>>,
     /// Executors other than the claimant that may be given shards.
     takers: HashSet<Vec<u8>>,
 }
@@ -198,8 +200,10 @@ impl Store {
         let others = || everyone.iter().filter(|other| other.id != claimant);
         let key = |other: &Owner| other.id.as_bytes().to_vec();
         let silent = others().filter(|other| !other.alive(now)).map(key).collect();
+        let known: HashSet<Vec<u8>> = everyone.iter().map(key).collect();
+        let unknown = shards.iter().filter_map(|shard| shard.owner.clone()).filter(|id| !known.contains(id)).collect();
         let takers = others().filter(|other| other.alive(now) && !other.draining).map(key).collect();
-        Ok((Situation { epoch, shards, silent, takers }, now))
+        Ok((Situation { epoch, shards, silent, unknown, takers }, now))
     }
 
     /// First transaction: new epochs for those whose shards change. Not kept back by batches in flight; those that
@@ -292,6 +296,9 @@ impl Store {
                 free_shards_of(db, instance.as_bytes()).await?;
             }
         }
+        if request.take_over {
+            free_orphans(db).await?;
+        }
         loop {
             let (found, _) = self.look(db, claimant).await?;
             let taken = found.choose(claimant, request, &HashSet::new());
@@ -310,10 +317,11 @@ impl Store {
 }
 
 impl Situation {
-    /// Silent owners, if their shards may be taken.
+    /// Silent owners and those that nobody knows, if their shards may be taken.
     fn gone(&self, request: ClaimRequest) -> HashSet<Vec<u8>> {
         let owners = self.shards.iter().filter_map(|shard| shard.owner.clone());
-        owners.filter(|owner| request.take_over && self.silent.contains(owner)).collect()
+        let is_gone = |owner: &Vec<u8>| self.silent.contains(owner) || self.unknown.contains(owner);
+        owners.filter(|owner| request.take_over && is_gone(owner)).collect()
     }
 
     /// The shards to take, with those of these owners.
@@ -346,5 +354,17 @@ async fn free_shards_of(db: &DatabaseTransaction, owner: &[u8]) -> Result<(), Db
         .filter(shards::Column::Owner.eq(owner.to_vec()))
         .exec(db)
         .await?;
+    Ok(())
+}
+
+/// Shards whose owner is no longer registered at all: somebody has deleted its row. Asked of the database itself, so
+/// that one that has just registered is not taken for one of them.
+async fn free_orphans(db: &DatabaseTransaction) -> Result<(), DbErr> {
+    let sql = "UPDATE shards SET owner = NULL WHERE owner IS NOT NULL \
+               AND NOT EXISTS (SELECT 1 FROM service_instances i WHERE i.id = shards.owner)";
+    let freed = db.execute_unprepared(sql).await?.rows_affected();
+    if freed > 0 {
+        tracing::warn!(shards = freed, "taking shards of owners that are not registered any more");
+    }
     Ok(())
 }

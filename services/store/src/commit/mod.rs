@@ -83,6 +83,7 @@ impl Store {
             && batch.timers_cleared.is_empty()
             && batch.jobs_started.is_empty()
             && batch.jobs_ended.is_empty()
+            && batch.jobs_noted.is_empty()
             && batch.inbox_done.is_empty()
             && batch.feed.is_empty()
             && batch.window_offers.is_empty()

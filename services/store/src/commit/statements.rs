@@ -184,6 +184,21 @@ pub(super) static UPSERT_JOBS: Bulk = Bulk::new(
      worker = excluded.worker",
 );
 
+pub(super) static NOTE_JOBS: Bulk = Bulk::new(
+    &[
+        ("tenant", Text),
+        ("execution", Bytes),
+        ("task_run", Bytes),
+        ("dispatch", Int),
+        ("worker", NullText),
+        ("lines", Int),
+    ],
+    "UPDATE jobs SET worker = COALESCE(u.worker, jobs.worker), \
+     lines = CASE WHEN u.lines > jobs.lines THEN u.lines ELSE jobs.lines END FROM u \
+     WHERE jobs.tenant = u.tenant AND jobs.execution = u.execution AND jobs.task_run = u.task_run \
+     AND jobs.dispatch = u.dispatch",
+);
+
 pub(super) static DELETE_INBOX: Bulk =
     Bulk::new(&[("tenant", Text), ("id", Bytes)], "DELETE FROM inbox WHERE (tenant, id) IN (SELECT {columns} FROM u)");
 

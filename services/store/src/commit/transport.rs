@@ -8,7 +8,7 @@ use super::{
     write::{Count, Writing, count, last_of_equal},
 };
 use crate::{
-    InboxRow, SlotKey,
+    InboxRow, JobNote, SlotKey,
     bulk::{self, boolean, free_text, id, int, tenant, text, text_or_null, time},
     rows::{FORMAT, json},
     slots::{DELETE_SLOTS, UPSERT_SLOTS},
@@ -63,6 +63,24 @@ impl Writing<'_> {
                 time(row.deadline),
                 int(row.losses),
                 text_or_null(row.worker.as_deref().map(free_text)),
+            ]);
+        }
+        rows.run(db).await?;
+
+        let noted = self.select(
+            &self.batch.jobs_noted,
+            |note| note.key.execution,
+            |note| (note.key.tenant.clone(), note.key.execution, note.key.task_run, note.key.dispatch),
+        );
+        let mut rows = NOTE_JOBS.rows(noted.len());
+        for JobNote { key, worker, lines } in noted {
+            rows.push([
+                tenant(&key.tenant),
+                id(key.execution),
+                id(key.task_run),
+                int(key.dispatch),
+                text_or_null(worker.as_deref().map(free_text)),
+                int(*lines),
             ]);
         }
         rows.run(db).await?;

@@ -9,7 +9,7 @@ use windhover_types::{Tenant, Timestamp};
 use super::{EndedLock, TriggerKey, TriggerRow, WHAT, advance::is, row};
 use crate::{
     NamespaceFilter, Store,
-    bulk::{int, time},
+    bulk::{int, tenant, time},
     entity::triggers,
     error::Result,
     filter,
@@ -18,6 +18,9 @@ use crate::{
 
 /// Nothing keeps them from being evaluated: word for word the condition of the index `triggers_due`.
 const READY: &str = "enabled AND NOT disabled AND execution IS NULL AND evaluating_at IS NULL";
+
+/// Those that ask somebody when they are evaluated, which takes its time: they are looked for apart.
+const POLLING: &str = "type = 'io.kestra.plugin.core.http.Trigger'";
 
 /// Which triggers; an empty list and `None` let all through.
 #[derive(Debug, Clone, Default)]
@@ -37,18 +40,42 @@ pub struct TriggerFilter {
 
 impl Store {
     /// Triggers of all tenants that are due by `now`, earliest first: enabled, not disabled, not locked. Several
-    /// schedulers may read the same ones; whoever advances one first has it.
+    /// schedulers may read the same ones; whoever advances one first has it. Without those that poll.
     pub async fn due_triggers(&self, now: Timestamp, limit: u64) -> Result<Vec<TriggerRow>> {
-        let sql = format!("SELECT * FROM triggers WHERE {READY} AND next_at <= $1 ORDER BY next_at LIMIT $2");
+        let sql = format!(
+            "SELECT * FROM triggers WHERE {READY} AND NOT {POLLING} AND next_at <= $1 ORDER BY next_at LIMIT $2"
+        );
         let statement = self.statement(&sql, [time(now), int(limit as i64)]);
         let found = triggers::Entity::find().from_raw_sql(statement).all(self.read()).await?;
         found.into_iter().map(row).collect()
     }
 
-    /// When the next trigger is due that nothing keeps.
+    /// The same of those that poll, for all tenants but these.
+    pub async fn due_polls(&self, now: Timestamp, but: &[Tenant], limit: u64) -> Result<Vec<TriggerRow>> {
+        let others: Vec<String> = (0..but.len()).map(|index| format!("${}", index + 3)).collect();
+        let others = if but.is_empty() { String::new() } else { format!("AND tenant NOT IN ({})", others.join(", ")) };
+        let sql = format!(
+            "SELECT * FROM triggers WHERE {READY} AND {POLLING} AND next_at <= $1 {others} ORDER BY next_at LIMIT $2"
+        );
+        let values = [time(now), int(limit as i64)].into_iter().chain(but.iter().map(tenant));
+        let found = triggers::Entity::find().from_raw_sql(self.statement(&sql, values)).all(self.read()).await?;
+        found.into_iter().map(row).collect()
+    }
+
+    /// Triggers that somebody evaluates who has not said so since `before`.
+    pub async fn stale_evaluations(&self, before: Timestamp, limit: u64) -> Result<Vec<TriggerRow>> {
+        let sql = "SELECT * FROM triggers WHERE evaluating_at <= $1 ORDER BY evaluating_at LIMIT $2";
+        let statement = self.statement(sql, [time(before), int(limit as i64)]);
+        let found = triggers::Entity::find().from_raw_sql(statement).all(self.read()).await?;
+        found.into_iter().map(row).collect()
+    }
+
+    /// When the next trigger is due that nothing keeps; without those that poll.
     pub async fn next_trigger(&self) -> Result<Option<Timestamp>> {
-        let sql =
-            format!("SELECT next_at FROM triggers WHERE {READY} AND next_at IS NOT NULL ORDER BY next_at LIMIT 1");
+        let sql = format!(
+            "SELECT next_at FROM triggers WHERE {READY} AND NOT {POLLING} AND next_at IS NOT NULL \
+             ORDER BY next_at LIMIT 1"
+        );
         let found = self.read().query_one_raw(self.statement(&sql, [])).await?;
         let at: Option<i64> = found.map(|row| row.try_get_by_index(0)).transpose()?;
         Ok(at.map(Timestamp::from_micros))

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use windhover_store::{
-    Batch, ClaimError, CommitError, ConnectError, RegisterError, Registration, ShardsError, Store, StoreOptions,
+    Batch, ClaimError, ClaimRequest, CommitError, ConnectError, RegisterError, Registration, ShardsError, Store,
+    StoreOptions,
 };
 use windhover_testkit::{Postgres, PostgresOptions, TestStore, free_port, wait_until};
 use windhover_types::{Id, Level, State, Tenant};
@@ -14,6 +15,7 @@ use crate::{fixtures::*, on_both};
 on_both!(
     a_second_exclusive_server_is_refused_until_the_first_is_gone,
     shards_are_shared_by_limit_and_given_back,
+    shards_of_an_owner_that_is_not_registered_any_more_are_taken_by_who_may_take_over,
     the_number_of_shards_stays,
     migrating_twice_changes_nothing,
     a_newer_or_foreign_schema_is_refused,
@@ -59,6 +61,30 @@ async fn shards_are_shared_by_limit_and_given_back(test: TestStore) -> anyhow::R
     assert_eq!(shards(&all), [0, 1, 2, 3]);
     assert_eq!(store.instances().await?.len(), 1);
     assert!(matches!(store.claim_shards(id("instance", 9), None).await, Err(ClaimError::Gone)));
+    Ok(())
+}
+
+async fn shards_of_an_owner_that_is_not_registered_any_more_are_taken_by_who_may_take_over(
+    test: TestStore,
+) -> anyhow::Result<()> {
+    let store = &test.store;
+    for n in [1, 2] {
+        store.register_instance(&registration(n, false)).await?;
+    }
+    let first = store.claim_shards(id("instance", 1), Some(2)).await?;
+    store.claim_shards(id("instance", 2), Some(1)).await?;
+    // Not by `unregister`, which frees them: an operator's hand, or a row that was cleaned away.
+    let db = sea_orm::Database::connect(&test.url).await?;
+    db.execute_unprepared(&format!("DELETE FROM service_instances WHERE host = '{}'", registration(1, false).host))
+        .await?;
+    db.close().await?;
+    let request = |take_over| ClaimRequest { limit: None, take_over };
+    let cautious = store.claim(id("instance", 2), request(false)).await?;
+    assert_eq!(cautious.shards.len(), 2, "what is free, and no more");
+    let all = store.claim(id("instance", 2), request(true)).await?;
+    assert_eq!(all.shards.len(), usize::from(SHARDS));
+    let late = store.commit(&first.fence, &created([execution(&acme(), 1)])).await;
+    assert!(matches!(late, Err(CommitError::Fenced)), "{late:?}");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Batches: whole or not at all, exactly once, under the fence.
 
 use sea_orm::ConnectionTrait;
-use windhover_engine::Timer;
+use windhover_engine::{Execution, Timer};
 use windhover_store::{
     Batch, CommitError, ExecutionFilter, InboxKey, JobKey, LogFilter, ParkedRow, RequestIdRow, TaskRunFilter, TimerKey,
 };
@@ -146,7 +146,7 @@ async fn a_change_needs_the_version_before(test: TestStore) -> anyhow::Result<()
         let error = store.commit(&fence, &batch).await.unwrap_err();
         assert!(matches!(&error, CommitError::Conflict { executions } if *executions == [first.id]), "{error:?}");
     }
-    let missing = windhover_engine::Execution { version: 2, ..execution(&acme(), 9) };
+    let missing = Execution { version: 2, ..execution(&acme(), 9) };
     let batch = Batch { changed_executions: vec![missing.clone()], ..Default::default() };
     let error = store.commit(&fence, &batch).await.unwrap_err();
     assert!(matches!(&error, CommitError::Conflict { executions } if *executions == [missing.id]), "{error:?}");
@@ -297,7 +297,14 @@ async fn timers_and_jobs_follow_the_batch(test: TestStore) -> anyhow::Result<()>
     store.commit(&fence, &batch).await?;
     assert_eq!(store.due_timers(&all_shards(), t(1_000), 10).await?, [timer(&second, 700)]);
     assert_eq!(store.jobs(&all_shards()).await?, [job(&first, 2, 5), job(&second, 1, 30)]);
-    assert_eq!(store.expired_jobs(&all_shards(), t(5), 10).await?, [job(&first, 2, 5)]);
+    let key = |execution: &Execution, dispatch| JobKey {
+        tenant: acme(),
+        execution: execution.id,
+        task_run: id("run", 1),
+        dispatch,
+    };
+    let asked = [key(&first, 2), key(&first, 7), key(&second, 9)];
+    assert_eq!(store.overdue_jobs(&asked).await?, [job(&first, 2, 5)], "what is asked for, and nothing else");
     Ok(())
 }
 
@@ -362,7 +369,7 @@ async fn a_parked_execution_leaves_the_sweep_until_it_changes(test: TestStore) -
     assert_eq!(store.open_executions(&all_shards(), None, 10).await?, []);
     let stored = store.load_runs(&[(acme(), first.id)]).await?;
     assert_eq!(stored[0].parked.as_deref(), Some("an event of tomorrow"));
-    let changed = windhover_engine::Execution { version: 2, ..first.clone() };
+    let changed = Execution { version: 2, ..first.clone() };
     store.commit(&fence, &Batch { changed_executions: vec![changed], ..Default::default() }).await?;
     assert_eq!(store.open_executions(&all_shards(), None, 10).await?, [(acme(), first.id)]);
     Ok(())

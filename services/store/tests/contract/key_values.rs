@@ -46,7 +46,7 @@ async fn an_entry_is_written_once_or_over_and_counts_its_versions(test: TestStor
     assert!(!store.delete_kv(&globex, "a.b", "k").await?);
     assert!(store.delete_kv(&acme(), "a.b", "k").await?);
     assert!(!store.delete_kv(&acme(), "a.b", "k").await?);
-    assert_eq!(store.put_kv(&acme(), &entry("k", "3")).await?, Some(1));
+    assert_eq!(store.put_kv(&acme(), &entry("k", "3")).await?, Some(3), "its versions are kept");
     Ok(())
 }
 
@@ -61,13 +61,15 @@ async fn an_entry_whose_time_has_passed_counts_as_absent(test: TestStore) -> any
     let keys: Vec<String> = store.list_kv(&acme(), "a.b", "", None, 10).await?.into_iter().map(|row| row.key).collect();
     assert_eq!(keys, ["n"]);
     let new = NewKv { overwrite: false, ..entry("k", "2") };
-    assert_eq!(store.put_kv(&acme(), &new).await?, Some(1), "as if there had been none");
-    assert_eq!(store.get_kv(&acme(), "a.b", "k").await?.map(|row| (row.expired, row.version)), Some((false, 1)));
+    assert_eq!(store.put_kv(&acme(), &new).await?, Some(2), "as if there had been none");
+    assert_eq!(store.get_kv(&acme(), "a.b", "k").await?.map(|row| (row.expired, row.version)), Some((false, 2)));
     assert!(!store.delete_kv(&acme(), "a.b", "l").await?);
     assert_eq!(store.get_kv(&acme(), "a.b", "l").await?, None);
     assert_eq!(store.purge_expired_kv(10).await?, 1);
     assert_eq!(store.get_kv(&acme(), "a.b", "m").await?, None);
     assert_eq!(store.list_kv(&acme(), "a.b", "", None, 10).await?.len(), 2);
+    assert_eq!(store.put_kv(&acme(), &entry("m", "1")).await?, Some(1), "its versions went with it");
+    assert_eq!(store.put_kv(&acme(), &entry("l", "1")).await?, Some(2), "the versions of a deleted one stay");
     Ok(())
 }
 

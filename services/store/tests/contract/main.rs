@@ -13,6 +13,7 @@ mod tenancy;
 mod transport;
 mod triggers;
 mod trouble;
+mod upkeep;
 
 /// Makes a test for each database of each function, which takes a fresh store.
 macro_rules! on_both {

@@ -1,10 +1,13 @@
 //! What processes leave for each other, and how much of it waits.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use windhover_engine::{Event, Execution};
 use windhover_store::{
-    Batch, CommitError, DeleteAlso, Deleted, InboxKey, InboxMessage, InboxRow, JobKey, JobRenewal, JobRow,
+    Batch, CommitError, DeleteAlso, Deleted, InboxKey, InboxMessage, InboxRow, JobKey, JobNote, JobRenewal, JobRow,
     RequestIdRow, TaskRunKey,
 };
 use windhover_testkit::TestStore;
@@ -16,6 +19,7 @@ on_both!(
     a_message_of_a_gateway_is_there_once_and_found_by_execution,
     the_outcome_of_an_action_is_written_once_beside_its_message,
     held_jobs_are_renewed_and_gone_ones_stay_gone,
+    what_workers_tell_of_running_attempts_is_kept_with_their_jobs,
     what_waits_is_counted_by_shard_tenant_and_group,
     groups_of_workers_are_remembered_and_denied_by_tenant,
     a_removed_task_run_makes_room_in_the_same_batch,
@@ -101,24 +105,60 @@ async fn held_jobs_are_renewed_and_gone_ones_stay_gone(test: TestStore) -> anyho
     let fence = owner(store).await?;
     let first = execution(&acme(), 1);
     let lost = JobRow { losses: 2, ..job(&first, 3, 10) };
-    let batch =
-        Batch { jobs_started: vec![job(&first, 1, 10), job(&first, 2, 50), lost.clone()], ..Default::default() };
+    let (lease, far) = (Duration::from_secs(60), store.now().await?.plus(Duration::from_secs(3_600)));
+    let later = JobRow { deadline: far, ..job(&first, 2, 0) };
+    let batch = Batch { jobs_started: vec![job(&first, 1, 10), later.clone(), lost.clone()], ..Default::default() };
     store.commit(&fence, &batch).await?;
     let renewal = |dispatch, worker: Option<&str>| JobRenewal {
         key: JobKey { tenant: acme(), execution: first.id, task_run: id("run", 1), dispatch },
         worker: worker.map(str::to_owned),
     };
     let renewals = [renewal(3, Some("w1")), renewal(2, Some("w1")), renewal(9, Some("w1")), renewal(1, None)];
-    assert_eq!(store.renew_jobs(&renewals, t(40)).await?, 2, "only later deadlines, only jobs that are there");
-    let jobs = store.jobs(&all_shards()).await?;
-    let deadlines: HashMap<u32, i64> = jobs.iter().map(|job| (job.dispatch, job.deadline.as_millis())).collect();
-    assert_eq!(deadlines, HashMap::from([(1, t(40).as_millis()), (2, t(50).as_millis()), (3, t(40).as_millis())]));
+    let keys: Vec<JobKey> = [1, 2, 3].map(|dispatch| renewal(dispatch, None).key).into();
+    let overdue = async || -> anyhow::Result<HashSet<u32>> {
+        Ok(store.overdue_jobs(&keys).await?.into_iter().map(|row| row.dispatch).collect())
+    };
+    assert_eq!(overdue().await?, HashSet::from([1, 3]));
+    assert_eq!(store.renew_jobs(&renewals, lease).await?, 2, "only later deadlines, only jobs that are there");
+    assert_eq!(overdue().await?, HashSet::new());
+    let after = store.now().await?.plus(lease);
     let held = store.jobs_of_worker("w1").await?;
-    assert_eq!(held, [JobRow { deadline: t(40), worker: Some("w1".to_owned()), ..lost }]);
+    let moved = held.first().map(|row| row.deadline).unwrap_or_default();
+    assert!(moved <= after && after.since(moved) < lease, "{moved:?} is not a lease before {after:?}");
+    assert_eq!(held, [JobRow { deadline: moved, worker: Some("w1".to_owned()), ..lost }]);
+    assert_eq!(store.jobs(&all_shards()).await?.last(), Some(&later));
     // Who holds it stays known when nobody says otherwise.
-    store.renew_jobs(&[renewal(3, None), renewal(3, None)], t(60)).await?;
-    assert_eq!(store.jobs_of_worker("w1").await?[0].deadline, t(60));
-    assert_eq!(store.expired_jobs(&all_shards(), t(55), 10).await?.len(), 2);
+    store.renew_jobs(&[renewal(3, None), renewal(3, None)], lease * 2).await?;
+    assert!(store.jobs_of_worker("w1").await?[0].deadline > moved);
+    Ok(())
+}
+
+async fn what_workers_tell_of_running_attempts_is_kept_with_their_jobs(test: TestStore) -> anyhow::Result<()> {
+    let store = &test.store;
+    let fence = owner(store).await?;
+    let first = execution(&acme(), 1);
+    let key = |dispatch| JobKey { tenant: acme(), execution: first.id, task_run: id("run", 1), dispatch };
+    let mut batch = created(vec![first.clone()]);
+    batch.task_runs = vec![task_run(&first, 0, State::Running)];
+    batch.jobs_started = vec![job(&first, 1, 10), job(&first, 2, 10)];
+    store.commit(&fence, &batch).await?;
+    let noted = |notes: Vec<(u32, Option<&str>, u32)>| Batch {
+        jobs_noted: notes
+            .into_iter()
+            .map(|(dispatch, worker, lines)| JobNote { key: key(dispatch), worker: worker.map(str::to_owned), lines })
+            .collect(),
+        ..Default::default()
+    };
+    store.commit(&fence, &noted(vec![(1, Some("w1"), 0), (2, None, 3), (9, Some("w1"), 1)])).await?;
+    store.commit(&fence, &noted(vec![(1, None, 7), (2, None, 2)])).await?;
+    assert_eq!(store.jobs_of_worker("w1").await?, [JobRow { worker: Some("w1".to_owned()), ..job(&first, 1, 10) }]);
+    let loaded = store.load_runs(&[(acme(), first.id)]).await?;
+    let mut lines: Vec<(u32, u32)> = loaded[0].job_lines.iter().map(|of| (of.dispatch, of.lines)).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [(1, 7), (2, 3)], "never fewer than there are");
+    assert!(loaded[0].job_lines.iter().all(|of| of.task_run == id("run", 1)));
+    let refused = store.create(&noted(vec![(1, None, 9)])).await;
+    assert!(matches!(refused, Err(CommitError::Fenced)), "only owners write it");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use crate::{fixtures::*, on_both};
 on_both!(
     rows_follow_the_newest_revision_of_their_flow,
     triggers_come_due_in_order_and_only_when_nothing_keeps_them,
+    triggers_that_poll_come_due_apart_and_are_taken_over_from_who_is_silent,
     of_two_schedulers_one_makes_the_execution,
     what_users_change_is_checked_while_nobody_else_changes_it,
     a_trigger_whose_execution_has_ended_is_found,
@@ -159,6 +160,40 @@ async fn triggers_come_due_in_order_and_only_when_nothing_keeps_them(test: TestS
     assert_eq!(due(100, 1).await?, ["b"]);
     assert_eq!(due(100, 10).await?, ["b", "c", "a"]);
     assert_eq!(store.next_trigger().await?, Some(t(10)));
+    Ok(())
+}
+
+async fn triggers_that_poll_come_due_apart_and_are_taken_over_from_who_is_silent(
+    test: TestStore,
+) -> anyhow::Result<()> {
+    let store = &test.store;
+    let poll = |name: &str, at| TriggerDefinition {
+        type_name: "io.kestra.plugin.core.http.Trigger".to_owned(),
+        ..definition(name, 1, at)
+    };
+    synced(store, vec![poll("a", 20), poll("b", 10), definition("dates", 1, 5)]).await?;
+    let names = |rows: Vec<TriggerRow>| rows.into_iter().map(|row| row.key.trigger_id).collect::<Vec<_>>();
+    assert_eq!(names(store.due_polls(t(20), &[], 10).await?), ["b", "a"]);
+    assert_eq!(names(store.due_polls(t(20), &[], 1).await?), ["b"]);
+    assert_eq!(names(store.due_polls(t(20), &[Tenant::trusted("globex")], 10).await?), ["b", "a"]);
+    assert_eq!(names(store.due_polls(t(20), &[Tenant::trusted("globex"), acme()], 10).await?), Vec::<String>::new());
+    assert_eq!(names(store.due_triggers(t(20), 10).await?), ["dates"]);
+    assert_eq!(store.next_trigger().await?, Some(t(5)));
+
+    let row = get(store, "b").await?;
+    let claim = advance(&row, |state| {
+        state.evaluating_at = Some(t(30));
+        state.worker = Some("one".to_owned());
+    });
+    assert_eq!(store.advance_triggers(std::slice::from_ref(&claim)).await?, []);
+    assert_eq!(
+        store.advance_triggers(std::slice::from_ref(&claim)).await?,
+        std::slice::from_ref(&row.key),
+        "somebody has it"
+    );
+    assert_eq!(names(store.due_polls(t(50), &[], 10).await?), ["a"]);
+    assert_eq!(names(store.stale_evaluations(t(29), 10).await?), Vec::<String>::new());
+    assert_eq!(names(store.stale_evaluations(t(30), 10).await?), ["b"]);
     Ok(())
 }
 

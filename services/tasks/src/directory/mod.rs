@@ -5,6 +5,7 @@
 
 mod archive;
 mod local_files;
+mod namespace_files;
 mod place;
 mod shared;
 
@@ -17,6 +18,8 @@ use windhover_storage::FileUri;
 use windhover_types::JsonMap;
 
 pub(crate) use local_files::LocalFiles;
+pub(crate) use namespace_files::copy_namespace_files;
+use namespace_files::namespace_file;
 pub(crate) use shared::Shared;
 
 use crate::{TaskContext, TaskError, namespace::Pattern};
@@ -42,17 +45,23 @@ impl Folder {
         place::inside(self.path(), name)
     }
 
-    /// Writes files: names to contents or to URIs of internal storage, whose content is fetched (flow model reference
-    /// 5.9). Entries that are null are left out.
+    /// Writes files: names to contents, or to URIs of internal storage or of files of a namespace, whose content is
+    /// fetched (flow model reference 5.9, the same of 1.x 5.6). Entries that are null are left out.
     pub(crate) async fn write(&self, context: &TaskContext, files: &JsonMap) -> Result<(), TaskError> {
         for (name, content) in files.iter().filter(|(_, content)| !content.is_null()) {
             let place = self.place(name)?;
             let text = text_of(content);
-            if text.starts_with("kestra://") {
-                let uri: FileUri = text.trim().parse()?;
-                fetch(context, &uri, &place).await?;
-            } else {
-                tokio::fs::write(&place, text).await.map_err(|error| not_written(name, &error))?;
+            let uri: Option<FileUri> = match text.trim() {
+                uri if uri.starts_with("kestra://") => Some(uri.parse()?),
+                uri if uri.starts_with("nsfile://") => Some(namespace_file(context, uri).await?),
+                uri if uri.starts_with("file://") => {
+                    return Err(TaskError::failed(format!("'{name}': this server opens no local files")));
+                }
+                _ => None,
+            };
+            match uri {
+                Some(uri) => fetch(context, &uri, &place).await?,
+                None => tokio::fs::write(&place, text).await.map_err(|error| not_written(name, &error))?,
             }
         }
         Ok(())
@@ -96,12 +105,30 @@ impl Folder {
             if !patterns.iter().any(|pattern| pattern.matches(&path) || pattern.matches(&with_slash)) {
                 continue;
             }
-            let name = path.rsplit('/').next().unwrap_or(&path);
-            let uri = context.directory().below(&format!("{}-{}", context.unique_name(), name.replace(' ', "+")))?;
-            send(context, &self.path().join(&path), &uri).await?;
-            uris.insert(path, Value::String(uri.to_string()));
+            let uri = self.store_one(context, &path).await?;
+            uris.insert(path, uri);
         }
         Ok(uris)
+    }
+
+    /// Stores every file below the folder `below`, which goes; answers their URIs by their paths in it.
+    pub(crate) async fn store_below(&self, context: &TaskContext, below: &str) -> Result<JsonMap, TaskError> {
+        let mut uris = Map::new();
+        for path in self.files()? {
+            let Some(inner) = path.strip_prefix(below).and_then(|rest| rest.strip_prefix('/')) else { continue };
+            let uri = self.store_one(context, &path).await?;
+            uris.insert(inner.to_owned(), uri);
+        }
+        // The whole folder goes in the end, at the latest.
+        let _ = tokio::fs::remove_dir_all(self.path().join(below)).await;
+        Ok(uris)
+    }
+
+    async fn store_one(&self, context: &TaskContext, path: &str) -> Result<Value, TaskError> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let uri = context.directory().below(&format!("{}-{}", context.unique_name(), name.replace(' ', "+")))?;
+        send(context, &self.path().join(path), &uri).await?;
+        Ok(Value::String(uri.to_string()))
     }
 }
 

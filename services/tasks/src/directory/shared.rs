@@ -7,9 +7,12 @@ use windhover_engine::Directory;
 use windhover_expression::slugify;
 use windhover_flow::{Flow, Properties, PropertyError, TaskKind, text_of};
 use windhover_storage::FileUri;
-use windhover_types::Level;
 
-use super::{Folder, archive, fetch, send};
+use super::{
+    Folder, archive, fetch,
+    namespace_files::{copy_namespace_files, patterns_of},
+    send,
+};
 use crate::{TaskContext, TaskError, context::now, namespace::Pattern};
 
 /// The WorkingDirectory that an attempt belongs to.
@@ -83,47 +86,11 @@ impl Shared {
         Ok(context.render(|_, environment| render(self.properties(), environment)).await?)
     }
 
-    /// `namespaceFiles` (flow model reference 8.5 and the same of 1.x 5.6).
     async fn copy_namespace_files(&self, context: &TaskContext, folder: &Folder) -> Result<(), TaskError> {
-        let wanted = self.render(context, |own, environment| own.map("namespaceFiles", environment)).await?;
-        let Some(wanted) = wanted else { return Ok(()) };
-        if wanted.get("enabled").is_some_and(|enabled| text_of(enabled) == "false") {
-            return Ok(());
+        match self.render(context, |own, environment| own.map("namespaceFiles", environment)).await? {
+            Some(wanted) => copy_namespace_files(context, folder, &wanted).await.map(|_| ()),
+            None => Ok(()),
         }
-        let patterns = |name: &str| -> Result<Vec<Pattern>, TaskError> { patterns_of(wanted.get(name)) };
-        let (include, exclude) = (patterns("include")?, patterns("exclude")?);
-        let namespaces = match wanted.get("namespaces") {
-            Some(Value::Array(names)) => names.iter().map(text_of).collect(),
-            _ => vec![context.namespace().to_owned()],
-        };
-        let own_folder = wanted.get("folderPerNamespace").is_some_and(|value| text_of(value) == "true");
-        let if_exists = wanted.get("ifExists").map_or_else(|| "OVERWRITE".to_owned(), text_of);
-        for namespace in namespaces {
-            let root = FileUri::namespace(&namespace);
-            for entry in context.services.files.list(&context.tenant, &root).await? {
-                let Some(path) = entry.uri.relative_to(&root) else { continue };
-                let with_slash = format!("/{path}");
-                let included = include.is_empty() || include.iter().any(|pattern| pattern.matches(&with_slash));
-                if !included || exclude.iter().any(|pattern| pattern.matches(&with_slash)) {
-                    continue;
-                }
-                let name = if own_folder { format!("{namespace}/{path}") } else { path.to_owned() };
-                let place = folder.place(&name)?;
-                if place.exists() {
-                    match if_exists.as_str() {
-                        "FAIL" => return Err(TaskError::failed(format!("namespaceFiles: '{name}' exists already"))),
-                        "WARN" => {
-                            context.log(Level::Warn, &format!("namespaceFiles: '{name}' exists already"));
-                            continue;
-                        }
-                        "IGNORE" => continue,
-                        _ => {}
-                    }
-                }
-                fetch(context, &entry.uri, &place).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn cache(&self, context: &TaskContext) -> Result<Option<Cache>, TaskError> {
@@ -137,14 +104,6 @@ impl Shared {
         let place =
             format!("kestra:///{namespace}/{}/{}/cache/cache.tar", slugify(&flow.id), slugify(&self.directory.task_id));
         Ok(Some(Cache { patterns, ttl, place: place.parse()? }))
-    }
-}
-
-fn patterns_of(value: Option<&Value>) -> Result<Vec<Pattern>, TaskError> {
-    match value {
-        Some(Value::Array(items)) => items.iter().map(|item| Pattern::parse(&text_of(item))).collect(),
-        Some(Value::String(text)) => Ok(vec![Pattern::parse(text)?]),
-        _ => Ok(Vec::new()),
     }
 }
 

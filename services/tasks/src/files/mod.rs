@@ -48,37 +48,19 @@ async fn place(files: &Files, tenant: &Tenant, file: &FileRef) -> Result<FileAns
             uri.parse().map(|uri| FileAnswer::Found((uri, 1))).map_err(|error| format!("{error}"))
         }
         FileRef::Namespace { namespace, path, version } => {
-            let plain = FileUri::namespace(namespace).below(path).map_err(|error| error.to_string())?;
-            let newest = newest_version(files, tenant, &plain).await.map_err(|error| error.to_string())?;
-            Ok(match (newest, version) {
-                (None, _) => FileAnswer::Absent,
-                (Some(newest), None) => FileAnswer::Found((versioned(&plain, newest)?, newest)),
-                (Some(newest), Some(wanted)) if (1..=newest).contains(wanted) => {
-                    FileAnswer::Found((versioned(&plain, *wanted)?, *wanted))
-                }
-                (Some(_), Some(_)) => FileAnswer::NoSuchVersion,
+            // A path that leads out of the namespace names nothing.
+            FileUri::namespace(namespace).below(path).map_err(|error| error.to_string())?;
+            let file = files.namespace_file(tenant, namespace, path).await.map_err(|error| error.to_string())?;
+            let Some(file) = file else { return Ok(FileAnswer::Absent) };
+            let found = match version {
+                None => file.newest(),
+                Some(wanted) => file.version(*wanted),
+            };
+            Ok(match found {
+                Some(found) => FileAnswer::Found((found.entry.uri.clone(), found.number)),
+                None => FileAnswer::NoSuchVersion,
             })
         }
         FileRef::Local { uri } => Err(format!("The path '{uri}' is not allowed: this server opens no local files")),
     }
-}
-
-/// The first version lies under the plain name, the n-th with `.v<n>` behind it (flow model 1.x reference 8).
-fn versioned(plain: &FileUri, version: u64) -> Result<FileUri, String> {
-    let text = if version > 1 { format!("{plain}.v{version}") } else { plain.to_string() };
-    text.parse().map_err(|error| format!("{error}"))
-}
-
-/// The highest version of a namespace file; `None`: there is no such file.
-async fn newest_version(files: &Files, tenant: &Tenant, plain: &FileUri) -> Result<Option<u64>, FilesError> {
-    let mut newest = None;
-    // Versions have no gaps: whoever writes one looks for the last.
-    for version in 1.. {
-        let Ok(uri) = versioned(plain, version) else { break };
-        if files.find(tenant, &uri).await?.is_none() {
-            break;
-        }
-        newest = Some(version);
-    }
-    Ok(newest)
 }

@@ -1,5 +1,8 @@
 //! `formData`: url-encoded, or parts.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use serde_json::Value;
 use windhover_flow::text_of;
 use windhover_outbound::Url;
@@ -11,45 +14,93 @@ pub(super) struct Form {
     pub(super) body: Vec<u8>,
 }
 
-/// `boundary` must not occur in the parts; the caller draws it.
-pub(super) fn encode(data: &JsonMap, multipart: bool, boundary: &str) -> Result<Form, String> {
+/// Texts that name files of internal storage, which a form of parts sends by content.
+pub(super) fn stored_files(data: &JsonMap) -> Vec<&str> {
+    data.values().filter_map(content_of).filter(|text| is_stored(text)).collect()
+}
+
+fn content_of(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Object(map) if map.contains_key("name") => map.get("content")?.as_str(),
+        _ => None,
+    }
+}
+
+fn is_stored(text: &str) -> bool {
+    text.starts_with("kestra://")
+}
+
+/// `files`: the contents of those that the form names.
+pub(super) fn encode(data: &JsonMap, multipart: bool, files: &BTreeMap<String, Bytes>) -> Result<Form, String> {
     if !multipart {
         return Ok(Form {
             content_type: "application/x-www-form-urlencoded".to_owned(),
             body: url_encoded(data).into_bytes(),
         });
     }
+    let parts = data.iter().map(|(name, value)| part(name, value, files)).collect::<Result<Vec<_>, _>>()?;
+    let boundary = boundary(&parts);
     let mut body = Vec::new();
-    for (name, value) in data {
-        let (file_name, content) = part(name, value)?;
+    for Part { name, file, content } in &parts {
         let name = quoted(name);
-        let disposition = match file_name {
+        let disposition = match file {
             Some(file) => format!(
                 "Content-Disposition: form-data; name=\"{name}\"; filename=\"{}\"\r\nContent-Type: application/octet-stream\r\n",
-                quoted(&file)
+                quoted(file)
             ),
             None => format!("Content-Disposition: form-data; name=\"{name}\"\r\n"),
         };
         body.extend_from_slice(format!("--{boundary}\r\n{disposition}\r\n").as_bytes());
-        body.extend_from_slice(content.as_bytes());
+        body.extend_from_slice(content);
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     Ok(Form { content_type: format!("multipart/form-data; boundary={boundary}"), body })
 }
 
-fn part(name: &str, value: &Value) -> Result<(Option<String>, String), String> {
-    let stored = |text: &str| text.starts_with("kestra://") || text.starts_with("nsfile://");
-    let refused = || format!("formData.{name}: files of the internal storage cannot be sent by this server");
-    match value {
-        Value::String(text) if stored(text) => Err(refused()),
+struct Part<'a> {
+    name: &'a str,
+    /// The name of a file.
+    file: Option<String>,
+    content: Bytes,
+}
+
+fn part<'a>(name: &'a str, value: &Value, files: &BTreeMap<String, Bytes>) -> Result<Part<'a>, String> {
+    let stored = |uri: &str| {
+        files.get(uri).cloned().ok_or_else(|| format!("formData.{name}: files of internal storage cannot be sent here"))
+    };
+    let text = |value: &Value| Bytes::from(text_of(value));
+    let content = |value: &Value| match value.as_str().filter(|text| is_stored(text)) {
+        Some(uri) => stored(uri),
+        None => Ok(text(value)),
+    };
+    let (file, content) = match value {
+        Value::String(uri) if is_stored(uri) => (Some(name.to_owned()), stored(uri)?),
         Value::Object(map) => match (map.get("name"), map.get("content")) {
-            (Some(_), Some(Value::String(content))) if stored(content) => Err(refused()),
-            (Some(file), Some(content)) => Ok((Some(text_of(file)), text_of(content))),
-            _ => Ok((None, value.to_string())),
+            (Some(file), Some(value)) => (Some(text_of(file)), content(value)?),
+            _ => (None, Bytes::from(value.to_string())),
         },
-        other => Ok((None, text_of(other))),
+        other => (None, text(other)),
+    };
+    Ok(Part { name, file, content })
+}
+
+/// A boundary that does not occur in the parts: found by trying, so that no randomness is needed.
+fn boundary(parts: &[Part<'_>]) -> String {
+    let mut boundary = "windhover-form".to_owned();
+    let occurs = |boundary: &str| {
+        let bytes = boundary.as_bytes();
+        parts.iter().any(|part| {
+            part.name.contains(boundary)
+                || part.file.as_deref().is_some_and(|file| file.contains(boundary))
+                || part.content.windows(bytes.len()).any(|window| window == bytes)
+        })
+    };
+    while occurs(&boundary) {
+        boundary.push_str("-x");
     }
+    boundary
 }
 
 fn url_encoded(data: &JsonMap) -> String {
@@ -103,20 +154,29 @@ mod tests {
 
     #[test]
     fn a_form_is_url_encoded_with_lists_repeated() {
-        let form =
-            encode(&map(json!({"a b": "ä&=", "n": 1, "l": ["x", 2], "none": null})), false, "B").expect("a form");
+        let form = encode(&map(json!({"a b": "ä&=", "n": 1, "l": ["x", 2], "none": null})), false, &BTreeMap::new())
+            .expect("a form");
         assert_eq!(String::from_utf8_lossy(&form.body), "a+b=%C3%A4%26%3D&n=1&l=x&l=2");
     }
 
     #[test]
     fn parts_have_names_and_files_their_own() {
-        let data = json!({"text": "one", "map": {"a": 1}, "file": {"name": "a\"b.txt", "content": "two"}});
-        let form = encode(&map(data), true, "B").expect("a form");
-        let expected = "--B\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\none\r\n\
+        let data = json!({"text": "one -windhover-form", "map": {"a": 1},
+            "file": {"name": "a\"b.txt", "content": "two"}, "stored": "kestra:///a/b"});
+        let files = BTreeMap::from([("kestra:///a/b".to_owned(), Bytes::from_static(b"\xff\x00"))]);
+        let form = encode(&map(data.clone()), true, &files).expect("a form");
+        assert_eq!(form.content_type, "multipart/form-data; boundary=windhover-form-x");
+        let expected = "--B\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\none -windhover-form\r\n\
             --B\r\nContent-Disposition: form-data; name=\"map\"\r\n\r\n{\"a\":1}\r\n\
-            --B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a%22b.txt\"\r\nContent-Type: application/octet-stream\r\n\r\ntwo\r\n--B--\r\n";
-        assert_eq!(String::from_utf8_lossy(&form.body), expected);
-        let refused = encode(&map(json!({"f": {"name": "x", "content": "kestra:///x"}})), true, "B");
-        assert!(refused.is_err_and(|error| error.starts_with("formData.f: ")));
+            --B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a%22b.txt\"\r\nContent-Type: application/octet-stream\r\n\r\ntwo\r\n\
+            --B\r\nContent-Disposition: form-data; name=\"stored\"; filename=\"stored\"\r\nContent-Type: application/octet-stream\r\n\r\nFILE\r\n--B--\r\n";
+        let expected = expected.replace("--B", "--windhover-form-x").replace("FILE", "\u{1}");
+        let body: Vec<u8> = form.body.iter().copied().filter(|byte| *byte != 0).collect();
+        let body: Vec<u8> = body.into_iter().map(|byte| if byte == 0xff { 1 } else { byte }).collect();
+        assert_eq!(String::from_utf8_lossy(&body), expected);
+        let map = map(data);
+        assert_eq!(stored_files(&map), ["kestra:///a/b"]);
+        let refused = encode(&map, true, &BTreeMap::new());
+        assert!(refused.is_err_and(|error| error.starts_with("formData.stored: ")));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use windhover_engine::{InlineOutcome, MetricKind};
 use windhover_expression::{Environment, condition::is_truthy};
-use windhover_flow::{Properties, PropertyError};
+use windhover_flow::{Properties, PropertyError, format_duration};
 use windhover_types::Level;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub(crate) enum Inline {
     Fail,
     Sleep,
     Assert,
+    Publish,
 }
 
 pub(super) type Outcome = Result<InlineOutcome, PropertyError>;
@@ -33,6 +34,7 @@ pub(crate) fn run(task: Inline, properties: &Properties, environment: &Environme
         Inline::Fail => fail(properties, environment),
         Inline::Sleep => sleep(properties, environment),
         Inline::Assert => assert(properties, environment),
+        Inline::Publish => super::publish::publish(properties, environment),
     }
 }
 
@@ -92,7 +94,8 @@ fn fail(properties: &Properties, environment: &Environment<'_>) -> Outcome {
 fn sleep(properties: &Properties, environment: &Environment<'_>) -> Outcome {
     let duration = properties.duration("duration", environment)?;
     let duration = duration.ok_or_else(|| PropertyError::Missing { property: "duration".to_owned() })?;
-    Ok(InlineOutcome { sleep: Some(duration), ..InlineOutcome::default() })
+    let logs = vec![(Level::Info, format!("Waiting for {}", format_duration(duration)))];
+    Ok(InlineOutcome { sleep: Some(duration), logs, ..InlineOutcome::default() })
 }
 
 fn assert(properties: &Properties, environment: &Environment<'_>) -> Outcome {

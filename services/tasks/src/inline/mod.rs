@@ -2,6 +2,7 @@
 //! the same functions.
 
 mod compute;
+mod publish;
 mod updating;
 
 use async_trait::async_trait;
@@ -27,6 +28,7 @@ impl Inline {
             "execution.Fail" => Self::Fail,
             "execution.Assert" => Self::Assert,
             "flow.Sleep" => Self::Sleep,
+            "metric.Publish" => Self::Publish,
             _ => return None,
         })
     }
@@ -40,6 +42,7 @@ impl Inline {
             Self::Fail => &OnWorker(Self::Fail),
             Self::Assert => &OnWorker(Self::Assert),
             Self::Sleep => &OnWorker(Self::Sleep),
+            Self::Publish => &OnWorker(Self::Publish),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Key-value stores: what expressions and tasks read and write (flow model reference 5.6 and 8.4, the same of 1.x).
 
 pub(crate) mod patch;
+mod purge;
 mod tasks;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
@@ -8,6 +9,7 @@ use serde_json::Value as Json;
 use windhover_expression::{KvAnswer, KvRequest, Span, Value};
 use windhover_types::Tenant;
 
+pub(crate) use purge::{PurgeKv, Versions, versions};
 pub(crate) use tasks::{Delete, Get, GetKeys, Put, Set};
 
 use crate::{KeyValueSource, KvFound, KvKind};

@@ -145,14 +145,14 @@ async fn wait_for(context: &TaskContext, id: Id, wanted: Wanted) -> Result<Optio
     }
 }
 
-/// Task id and state of the last task run that counts: of the current execution, all do; of another, those that
-/// failed, or else those that succeeded.
+/// Task id and state of the last task run that counts: of the current execution, all do but the one that tells; of
+/// another, those that failed, or else those that succeeded.
 async fn last_task(context: &TaskContext, id: Id, current: bool) -> Result<Option<(String, State)>, TaskError> {
     let considered: &[Option<State>] = if current { &[None] } else { &[Some(State::Failed), Some(State::Success)] };
+    let but = current.then_some(context.task_run);
     for state in considered {
-        let last =
-            context.services.executions.last_task_run(&context.tenant, id, *state).await.map_err(TaskError::failed)?;
-        if let Some(run) = last {
+        let last = context.services.executions.last_task_run(&context.tenant, id, *state, but).await;
+        if let Some(run) = last.map_err(TaskError::failed)? {
             return Ok(Some((run.task_id, run.state.current())));
         }
     }

@@ -2,6 +2,8 @@
 
 mod execution;
 mod send;
+mod sentry;
 mod slack;
 
+pub(crate) use sentry::SentryAlert;
 pub(crate) use slack::{SlackExecution, SlackIncomingWebhook};

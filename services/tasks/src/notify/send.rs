@@ -26,7 +26,7 @@ pub(super) async fn post_json(context: &TaskContext, body: String) -> Result<(),
     let response = context.services.http.send(request).await?;
     context.log(Level::Debug, &format!("Response: {}", response.text_lossy()));
     if !response.is_success() {
-        return Err(TaskError::failed(failure(&response)));
+        return Err(TaskError::failed(failure(response.status, &response.text_lossy())));
     }
     if response.status == 200 {
         context.log(Level::Info, "Request succeeded");
@@ -35,7 +35,7 @@ pub(super) async fn post_json(context: &TaskContext, body: String) -> Result<(),
 }
 
 /// The tokens of a hook's URL are secrets, whether they came out of the secret store or were written into the flow.
-fn mask_tokens(context: &TaskContext, url: &str) {
+pub(super) fn mask_tokens(context: &TaskContext, url: &str) {
     let Ok(url) = Url::parse(url.trim()) else {
         return;
     };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use tokio::io::{AsyncBufRead, BufReader};
 use tokio_util::io::StreamReader;
-use windhover_storage::{FileUri, FilesError, UriError};
+use windhover_storage::{FileUri, FilesError, UriError, VersionError};
 
 pub(crate) use items::{DeduplicateItems, FilterItems};
 pub(crate) use lines::Reverse;
@@ -26,6 +26,12 @@ impl From<FilesError> for TaskError {
 
 impl From<UriError> for TaskError {
     fn from(error: UriError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<VersionError> for TaskError {
+    fn from(error: VersionError) -> Self {
         Self::failed(error.to_string())
     }
 }

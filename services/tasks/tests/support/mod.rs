@@ -20,15 +20,19 @@ use axum::{
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use windhover_engine::{Env, Execution, LogLine, NewExecution, TaskRun, new_execution};
 use windhover_flow::{Flow, TaskKind};
 use windhover_outbound::{AddressPolicy, Client, ClientConfig};
 use windhover_storage::Files;
 use windhover_tasks::{
     Attempt, ExecutionSource, InlineTaskTable, KeyValueSource, KvFound, KvWrite, SecretSource, TaskContext, TaskError,
-    TaskOutcome, TaskServices, task_of,
+    TaskLog, TaskOutcome, TaskServices,
+    process::{ProcessLimits, Processes},
+    task_of,
 };
-use windhover_types::{Id, JsonMap, Level, Secret, State, StateHistory, Tenant, Timestamp};
+use windhover_tasks::{KeyTest, KvPurge, NoUpkeep, Upkeep};
+use windhover_types::{Cipher, Id, JsonMap, Level, Secret, State, StateHistory, Tenant, Timestamp};
 
 /// Attempts have different ones.
 static SEEDS: AtomicU64 = AtomicU64::new(7);
@@ -131,6 +135,8 @@ pub(crate) struct World {
     pub(crate) lines: Mutex<Vec<LogLine>>,
     /// By namespace and key; `None`: expired.
     pub(crate) entries: Mutex<BTreeMap<(String, String), Option<KvWrite>>>,
+    /// Purges of keys: the namespace, what of, and the keys of the namespace that were meant.
+    pub(crate) purges: Mutex<Vec<(String, KvPurge, Vec<String>)>>,
 }
 
 #[async_trait]
@@ -164,6 +170,15 @@ impl KeyValueSource for World {
         Ok(there.map(|((_, key), _)| key.clone()).collect())
     }
 
+    async fn purge(&self, _: &Tenant, namespace: &str, chosen: &KeyTest, purge: KvPurge) -> Result<u64, String> {
+        let entries = self.entries.lock();
+        let keys = entries.keys().filter(|(of, key)| of == namespace && chosen(key)).map(|(_, key)| key.clone());
+        let keys: Vec<String> = keys.collect();
+        let count = keys.len() as u64;
+        self.purges.lock().push((namespace.to_owned(), purge, keys));
+        Ok(count)
+    }
+
     async fn namespace_exists(&self, _: &Tenant, namespace: &str) -> Result<bool, String> {
         Ok(self.entries.lock().keys().any(|(of, _)| of == namespace))
     }
@@ -175,6 +190,27 @@ impl SecretSource for World {
         self.lookups.lock().push(format!("{namespace}/{key}"));
         Ok(self.secrets.lock().get(key).map(Secret::new))
     }
+
+    async fn cipher(&self, _: &Tenant) -> Result<Arc<dyn Cipher>, String> {
+        Ok(Arc::new(Turned))
+    }
+}
+
+/// Seals by turning the text round.
+#[derive(Debug)]
+pub(crate) struct Turned;
+
+impl Cipher for Turned {
+    fn seal(&self, value: &Secret) -> Result<String, String> {
+        Ok(format!("<{}", value.expose().chars().rev().collect::<String>()))
+    }
+
+    fn open(&self, sealed: &str) -> Result<Option<Secret>, String> {
+        if sealed.starts_with('!') {
+            return Err("the encrypted value was changed".to_owned());
+        }
+        Ok(sealed.strip_prefix('<').map(|text| Secret::new(text.chars().rev().collect::<String>())))
+    }
 }
 
 #[async_trait]
@@ -183,8 +219,14 @@ impl ExecutionSource for World {
         Ok(self.executions.lock().get(&id).cloned())
     }
 
-    async fn last_task_run(&self, _: &Tenant, id: Id, state: Option<State>) -> Result<Option<TaskRun>, String> {
-        let fits = |run: &TaskRun| state.is_none_or(|state| run.state.current() == state);
+    async fn last_task_run(
+        &self,
+        _: &Tenant,
+        id: Id,
+        state: Option<State>,
+        but: Option<Id>,
+    ) -> Result<Option<TaskRun>, String> {
+        let fits = |run: &TaskRun| state.is_none_or(|state| run.state.current() == state) && Some(run.id) != but;
         Ok(self.task_runs.lock().iter().rev().find(|(of, run)| *of == id && fits(run)).map(|(_, run)| run.clone()))
     }
 
@@ -235,6 +277,8 @@ pub(crate) struct Try {
     pub(crate) trigger_state: Option<String>,
     pub(crate) execution: Id,
     pub(crate) log_level: Option<&'static str>,
+    pub(crate) processes: Processes,
+    pub(crate) upkeep: Arc<dyn Upkeep>,
     /// Internal storage.
     pub(crate) folder: Arc<tempfile::TempDir>,
 }
@@ -248,6 +292,8 @@ impl Default for Try {
             trigger_state: None,
             execution: id(1),
             log_level: None,
+            processes: Processes::refused(),
+            upkeep: Arc::new(NoUpkeep),
             folder: Arc::new(tempfile::tempdir().expect("a folder")),
         }
     }
@@ -297,7 +343,45 @@ impl Try {
         Ran { outcome, logs }
     }
 
+    /// Runs scripts within these limits.
+    pub(crate) fn with_processes(limits: ProcessLimits) -> Self {
+        let supervisor = (env!("CARGO_BIN_EXE_windhover-supervisor").into(), Vec::new());
+        Self { processes: Processes::allowed(limits, supervisor, vec!["CARGO_PKG_NAME".to_owned()]), ..Self::default() }
+    }
+
+    /// An attempt that goes on by itself; ended when the task is aborted.
+    pub(crate) fn start(&self, type_name: &str, properties: Value) -> (Arc<TaskLog>, JoinHandle<()>) {
+        let flow = flow_of(type_name, properties, self.log_level);
+        let task = flow.tasks[0].clone();
+        let TaskKind::Runnable(runnable) = &task.kind else { panic!("{type_name} does work") };
+        let implementation = task_of(runnable.task_type.name).expect("a task of this crate");
+        let context = self.context(flow, task.clone());
+        let log = context.task_log().clone();
+        let running = tokio::spawn(async move {
+            let _ = implementation.run(&context).await;
+        });
+        (log, running)
+    }
+
     fn context(&self, flow: Arc<Flow>, task: Arc<windhover_flow::Task>) -> TaskContext {
+        let (attempt, services) = self.parts(flow, task);
+        TaskContext::new(attempt, services)
+    }
+
+    /// Runs the first task of a flow with variables as a job carries them.
+    pub(crate) async fn run_sealed(&self, flow: Arc<Flow>) -> Result<Ran, String> {
+        let task = flow.tasks[0].clone();
+        let TaskKind::Runnable(runnable) = &task.kind else { panic!("it does work") };
+        let implementation = task_of(runnable.task_type.name).expect("a task of this crate");
+        let (attempt, services) = self.parts(flow, task.clone());
+        let context = TaskContext::unseal(attempt, services).await?;
+        let log = context.task_log().clone();
+        let outcome = implementation.run(&context).await;
+        let logs = log.take().into_iter().map(|line| (line.level, line.message)).collect();
+        Ok(Ran { outcome, logs })
+    }
+
+    fn parts(&self, flow: Arc<Flow>, task: Arc<windhover_flow::Task>) -> (Attempt, Arc<TaskServices>) {
         let addresses = AddressPolicy::public().allow_private(true);
         let http = Client::new(ClientConfig { addresses, ..ClientConfig::default() }).expect("a client");
         let services = TaskServices {
@@ -305,7 +389,9 @@ impl Try {
             secrets: self.world.clone(),
             executions: self.world.clone(),
             kv: self.world.clone(),
+            upkeep: self.upkeep.clone(),
             files: self.files(),
+            processes: self.processes.clone(),
             url: self.url.clone(),
             env: Arc::new(Env::new(Arc::new(InlineTaskTable))),
         };
@@ -321,7 +407,7 @@ impl Try {
             directory: None,
             seed: SEEDS.fetch_add(1, Ordering::Relaxed),
         };
-        TaskContext::new(attempt, Arc::new(services))
+        (attempt, Arc::new(services))
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     session::Session,
     style::{self, BOLD, paint, safe},
     values,
+    worker_group::{self, WorkerGroupCommand},
 };
 
 #[derive(Subcommand)]
@@ -35,6 +36,9 @@ pub(crate) enum Command {
     /// See how many jobs wait for workers.
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// See which worker groups there are, and say who may use them.
+    #[command(subcommand)]
+    WorkerGroup(WorkerGroupCommand),
 }
 
 #[derive(Subcommand)]
@@ -112,6 +116,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<ExitCode,
         Command::Instance(command) => cluster::instance(session, command).await.map(|()| ExitCode::SUCCESS),
         Command::Shard(command) => cluster::shard(session, command).await.map(|()| ExitCode::SUCCESS),
         Command::Queue(command) => cluster::queue(session, command).await.map(|()| ExitCode::SUCCESS),
+        Command::WorkerGroup(command) => worker_group::run(session, command).await.map(|()| ExitCode::SUCCESS),
     }
 }
 

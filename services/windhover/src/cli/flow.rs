@@ -7,8 +7,8 @@ use tonic::Code;
 use windhover_client::{
     ClientError,
     v1::{
-        ApplyFlowRequest, ApplyFlowResponse, DeleteFlowRequest, Flow, GetFlowRequest, ListFlowRevisionsRequest,
-        ListFlowsRequest, Severity, ValidateFlowRequest, ValidateFlowResponse, Violation,
+        ApplyFlowRequest, ApplyFlowResponse, DeleteFlowRequest, Flow, GetFlowRequest, GetFlowSchemaRequest,
+        ListFlowRevisionsRequest, ListFlowsRequest, Severity, ValidateFlowRequest, ValidateFlowResponse, Violation,
     },
 };
 
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     List(List),
     /// Say everything that is wrong with sources, without storing them.
     Validate(Validate),
+    /// Print the JSON Schema of flows, for editors.
+    Schema,
     /// Take a flow out of service; its executions stay readable.
     Delete(Delete),
     /// List the revisions of a flow, newest first.
@@ -117,6 +119,12 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<ExitCode,
                 let source = response.flow.as_ref().map(|flow| flow.source.as_str()).unwrap_or_default();
                 vec![safe(source.trim_end_matches('\n')).into_owned()]
             })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Schema => {
+            let response = session.client.get_flow_schema(GetFlowSchemaRequest {}).await?;
+            let text = response.schema.as_ref().map(|json| json.text.as_str()).unwrap_or_default();
+            session.output.print(&response, || vec![json::pretty(text)])?;
             Ok(ExitCode::SUCCESS)
         }
         Command::List(command) => list(session, command).await,

@@ -20,6 +20,12 @@ pub(super) fn value<M: Message + Name>(message: &M) -> Result<Value, Failure> {
     message.serialize_with_options(serde_json::value::Serializer, &options).map_err(|error| fault(error.to_string()))
 }
 
+/// A JSON text over several lines; what is none as it is.
+pub(super) fn pretty(text: &str) -> String {
+    let value = serde_json::from_str::<Value>(text).ok();
+    value.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned())
+}
+
 fn pool() -> Option<&'static DescriptorPool> {
     static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
     POOL.get_or_init(|| DescriptorPool::decode(windhover_proto::FILE_DESCRIPTOR_SET).ok()).as_ref()

@@ -15,14 +15,17 @@ mod follow;
 mod json;
 mod kv;
 mod log;
+mod namespace;
 mod output;
 mod pages;
+mod plugin;
 mod secret;
 mod session;
 mod sources;
 pub(crate) mod style;
 mod trigger;
 mod values;
+mod worker_group;
 
 use std::process::ExitCode;
 
@@ -76,6 +79,12 @@ pub(crate) enum ClientCommand {
     /// Store files in namespaces and as inputs, and read files of executions.
     #[command(subcommand)]
     File(file::Command),
+    /// Say what flows get from their namespaces: variables, defaults of plugins.
+    #[command(subcommand)]
+    Namespace(namespace::Command),
+    /// Look up the types of tasks, triggers and conditions.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Look at key-value stores of namespaces, and change them.
     #[command(subcommand)]
     Kv(kv::Command),
@@ -105,6 +114,8 @@ async fn dispatch(args: &ClientArgs, command: ClientCommand) -> Result<ExitCode,
         ClientCommand::Trigger(command) => trigger::run(&session, command).await,
         ClientCommand::Log(command) => log::run(&session, command).await,
         ClientCommand::File(command) => file::run(&session, command).await,
+        ClientCommand::Namespace(command) => namespace::run(&session, command).await,
+        ClientCommand::Plugin(command) => plugin::run(&session, command).await,
         ClientCommand::Kv(command) => kv::run(&session, command).await,
         ClientCommand::Secret(command) => secret::run(&session, command).await,
         ClientCommand::Admin(command) => admin::run(&session, command).await,

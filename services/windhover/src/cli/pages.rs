@@ -4,6 +4,7 @@ use windhover_client::{
     ClientError,
     admin::v1::{
         ListInstancesResponse, ListQueuesResponse, ListShardsResponse, ListTenantsResponse, ListTokensResponse,
+        ListWorkerGroupsResponse,
     },
     v1::*,
 };
@@ -50,6 +51,9 @@ pages! {
     ListInstancesResponse.instances,
     ListShardsResponse.shards,
     ListQueuesResponse.queues,
+    ListWorkerGroupsResponse.worker_groups,
+    ListNamespacesResponse.namespaces,
+    ListPluginsResponse.plugins,
 }
 
 /// As many pages as it takes for `limit` items (0: all), as one answer. `fetch` gets size and token of a page.

@@ -24,6 +24,8 @@ pub(super) fn check(mode: Mode, settings: &Settings) -> Result<()> {
         "windhover.database.max-connections",
         "windhover.limits.max-input-bytes",
         "windhover.limits.max-request-bytes",
+        "windhover.queue.max-job-bytes",
+        "windhover.queue.max-report-bytes",
         "windhover.queue.window",
         "windhover.shards",
         "windhover.worker.slots",

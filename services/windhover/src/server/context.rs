@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use windhover_engine::Env;
 use windhover_executor::{ExecutorHandle, Flows, OwnedShards, RemoteConfig};
+use windhover_flow::PluginDefaults;
+use windhover_outbound::{AddressPolicy, Client, ClientConfig};
 use windhover_queue::WakeReceiver;
 use windhover_scheduler::ScheduleSettings;
 use windhover_storage::{Files, Keyring};
@@ -18,6 +20,7 @@ use super::{
     mode::{Mode, Services},
     secrets::StoredSecrets,
     transport::Transport,
+    world::StoredWorld,
 };
 use crate::settings::Settings;
 
@@ -28,6 +31,8 @@ pub(super) struct Context {
     pub(super) store: Store,
     pub(super) keyring: Keyring,
     pub(super) files: Files,
+    /// For all outgoing calls of the process.
+    pub(super) http: Client,
     pub(super) metrics: Metrics,
     pub(super) flows: Flows,
     /// The shards of this process; none, without an executor.
@@ -49,9 +54,10 @@ impl Context {
         (key, files): (key::Source, Files),
         metrics: Metrics,
     ) -> Result<(Self, WakeReceiver)> {
-        let flows = Flows::load(store.clone()).await?;
+        let flows = Flows::load_with(store.clone(), plugin_defaults(&settings)?).await?;
         let owned = OwnedShards::new(shard_count);
-        let (transport, wakes) = Transport::open(&settings, mode, services, &owned, &flows).await?;
+        let installation = store.installation().await?;
+        let (transport, wakes) = Transport::open(&settings, mode, services, &installation, &owned, &flows).await?;
         if transport.redis.is_some() {
             flows.follow();
         }
@@ -60,6 +66,10 @@ impl Context {
         let secrets = Arc::new(StoredSecrets::new(store.clone(), keyring.clone()));
         let roots = Roots::read(&settings)?;
         let env = Arc::new(roots.engine(Arc::new(InlineTaskTable)));
+        let allow_private = settings.switch("windhover.outbound.allow-private")?.unwrap_or(mode == Mode::Local);
+        let addresses = AddressPolicy::public().allow_private(allow_private);
+        let http = Client::new(ClientConfig { addresses, ..ClientConfig::default() });
+        let http = http.context("the HTTP client for outgoing calls")?;
         let context = Self {
             mode,
             services,
@@ -67,6 +77,7 @@ impl Context {
             store,
             keyring,
             files,
+            http,
             metrics,
             flows,
             owned,
@@ -81,6 +92,11 @@ impl Context {
     /// Whether other processes work on the same installation.
     pub(super) fn in_cluster(&self) -> bool {
         self.transport.redis.is_some()
+    }
+
+    /// What expressions ask outside of workers.
+    pub(super) fn world(&self) -> Arc<StoredWorld> {
+        Arc::new(StoredWorld::new(self.store.clone(), self.files.clone(), self.http.clone()))
     }
 
     /// How schedules are read.
@@ -108,4 +124,14 @@ impl Context {
             shard_count: self.owned.count(),
         })
     }
+}
+
+/// Plugin defaults of the settings. What is wrong with them is told and left out: a file of Kestra's may speak of types
+/// and properties that are not known here.
+fn plugin_defaults(settings: &Settings) -> Result<PluginDefaults> {
+    let (defaults, violations) = PluginDefaults::read(&settings.plugin_defaults()?, "kestra.plugins.defaults");
+    for violation in violations {
+        tracing::warn!(setting = violation.path, reason = violation.message, "a plugin default is left out");
+    }
+    Ok(defaults)
 }

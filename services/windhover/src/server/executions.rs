@@ -39,7 +39,13 @@ impl ExecutionSource for StoredExecutions {
         self.store.get_execution(tenant, id).await.map_err(|error| error.to_string())
     }
 
-    async fn last_task_run(&self, tenant: &Tenant, id: Id, state: Option<State>) -> Result<Option<TaskRun>, String> {
+    async fn last_task_run(
+        &self,
+        tenant: &Tenant,
+        id: Id,
+        state: Option<State>,
+        but: Option<Id>,
+    ) -> Result<Option<TaskRun>, String> {
         let filter = TaskRunFilter { states: state.into_iter().collect(), ..TaskRunFilter::default() };
         let mut after = None;
         let mut last = None;
@@ -50,7 +56,8 @@ impl ExecutionSource for StoredExecutions {
                 Some(run) => after = Some(run.seq),
                 None => return Ok(last),
             }
-            last = page.into_iter().next_back();
+            // A page of nothing else leaves the one that was found before.
+            last = page.into_iter().rfind(|run| Some(run.id) != but).or(last);
         }
     }
 

@@ -23,7 +23,7 @@ const COUNTED: u64 = 100_000;
 pub(super) fn redis(metrics: &Metrics, status: watch::Receiver<RedisStatus>) {
     let gauge = metrics.registry().gauge(&metrics.name(names::QUEUE_REDIS_UP), &[]);
     metrics.registry().on_read(move |_| {
-        let up = matches!(&*status.borrow(), RedisStatus::Available);
+        let up = !matches!(&*status.borrow(), RedisStatus::Away(_));
         gauge.set(f64::from(u8::from(up)));
     });
 }

@@ -13,6 +13,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+use windhover_executor::now;
 use windhover_store::{
     Beat, Registration, Server, ServerType, ServiceConfig, ServiceInfo, ServiceKind, ServiceState, Store, Vitals,
 };
@@ -195,6 +196,7 @@ async fn beat(shared: Arc<Shared>, tell: watch::Sender<Option<Verdict>>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_run = Instant::now();
     let mut last_heard = Instant::now();
+    let mut skew = Skew::default();
     loop {
         tick.tick().await;
         if last_run.elapsed() > liveness.timeout.mul_f64(1.1) {
@@ -225,10 +227,56 @@ async fn beat(shared: Arc<Shared>, tell: watch::Sender<Option<Verdict>>) {
         }
         if all_heard {
             last_heard = Instant::now();
+            if let Ok(Ok(database)) = timeout(shared.patience(), Skew::seconds(&shared.store)).await {
+                skew.tell(database);
+            }
         }
         if let Some(verdict) = fenced(&shared, last_heard.elapsed()) {
             let _ = tell.send(Some(verdict));
             return;
+        }
+    }
+}
+
+/// By how much the clock of this machine and that of the database differ, as it was last told. Timers fire by the one,
+/// schedules and leases of shards go by the other.
+#[derive(Default)]
+struct Skew(Option<i64>);
+
+impl Skew {
+    /// So many seconds are nothing to talk about.
+    const TOLERATED: i64 = 5;
+
+    /// Seconds by which this process is ahead; what the way to the database takes does not count.
+    async fn seconds(store: &Store) -> Result<i64> {
+        let before = now();
+        let database = store.now().await?;
+        let (ahead, behind) = (before.since(database), database.since(now()));
+        let whole = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        Ok(whole(ahead) - whole(behind))
+    }
+
+    /// Once for each change that is worth a word.
+    fn tell(&mut self, seconds: i64) {
+        let told = (seconds.abs() > Self::TOLERATED).then_some(seconds);
+        let same = match (self.0, told) {
+            (Some(before), Some(now)) => before.abs_diff(now) <= Self::TOLERATED.unsigned_abs(),
+            (before, now) => before == now,
+        };
+        if same {
+            return;
+        }
+        self.0 = told;
+        match told {
+            Some(ahead @ 1..) => tracing::warn!(
+                seconds = ahead,
+                "this machine's clock is ahead of the database's, or was set: timers fire early here; let NTP set both"
+            ),
+            Some(behind) => tracing::warn!(
+                seconds = -behind,
+                "this machine's clock is behind the database's, or was set: timers fire late here; let NTP set both"
+            ),
+            None => tracing::info!("this machine's clock and the database's agree again"),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Key-value stores of namespaces, for tasks and expressions.
 
 use async_trait::async_trait;
-use windhover_store::{NewKv, Store};
-use windhover_tasks::{KeyValueSource, KvFound, KvKind, KvWrite};
+use windhover_store::{KvKeys, KvVersions, NewKv, Store};
+use windhover_tasks::{KeyTest, KeyValueSource, KvFound, KvKind, KvPurge, KvWrite};
 use windhover_types::Tenant;
 
 /// Keys of one page.
 const PAGE: u64 = 1_000;
+/// Versions of one statement: a batch of the executor must not wait for more.
+const VERSIONS: u32 = 1_000;
 
 pub(super) struct StoredKeyValues(pub(super) Store);
 
@@ -54,6 +56,47 @@ impl KeyValueSource for StoredKeyValues {
             keys.extend(page.into_iter().map(|row| row.key));
             if complete {
                 return Ok(keys);
+            }
+        }
+    }
+
+    async fn purge(&self, tenant: &Tenant, namespace: &str, chosen: &KeyTest, purge: KvPurge) -> Result<u64, String> {
+        let (keys, versions) = match purge {
+            KvPurge::Keys { expired_only: true } => (KvKeys::Expired, None),
+            KvPurge::Keys { expired_only: false } => (KvKeys::Present, None),
+            KvPurge::WrittenUntil(at) => (KvKeys::WithVersions { more_than: 1 }, Some(KvVersions::WrittenUntil(at))),
+            KvPurge::AllButNewest(kept) => {
+                (KvKeys::WithVersions { more_than: kept }, Some(KvVersions::AllButNewest(kept)))
+            }
+        };
+        let (store, told) = (&self.0, |error: windhover_store::StoreError| error.to_string());
+        let mut purged = 0;
+        let mut after: Option<String> = None;
+        loop {
+            let mut page = store.kv_keys(tenant, namespace, keys, after.as_deref(), PAGE).await.map_err(told)?;
+            let complete = (page.len() as u64) < PAGE;
+            after = page.last().cloned();
+            page.retain(|key| chosen(key));
+            match versions {
+                None => {
+                    let expired_only = keys == KvKeys::Expired;
+                    purged += store.purge_kv_keys(tenant, namespace, &page, expired_only).await.map_err(told)?;
+                }
+                Some(which) => {
+                    for key in &page {
+                        loop {
+                            let gone = store.purge_kv_versions(tenant, namespace, key, which, VERSIONS).await;
+                            let gone = gone.map_err(told)?;
+                            purged += gone;
+                            if gone < u64::from(VERSIONS) {
+                                break;
+                            }
+                        }
+                    }
+                }
+            }
+            if complete {
+                return Ok(purged);
             }
         }
     }

@@ -29,6 +29,7 @@ mod process;
 mod secrets;
 mod stop;
 mod transport;
+mod upkeep;
 mod versions;
 mod world;
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use windhover_store::ServerType;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Local,
@@ -39,49 +41,50 @@ pub(super) enum Redis {
     Needed,
 }
 
-/// A mode: its name on the command line, what is shown as the type of its server, what runs in it, its place in a cluster.
+/// A mode: its name on the command line, whether its process has one service or all, what runs in it, its place in a
+/// cluster.
 pub(super) struct Row {
     mode: Mode,
     pub(super) name: &'static str,
-    pub(super) server_type: &'static str,
+    pub(super) server_type: ServerType,
     services: Services,
     pub(super) redis: Redis,
 }
 
 const TABLE: &[Row] = &[
-    Row { mode: Mode::Local, name: "local", server_type: "STANDALONE", services: ALL, redis: Redis::Never },
+    Row { mode: Mode::Local, name: "local", server_type: ServerType::Standalone, services: ALL, redis: Redis::Never },
     Row {
         mode: Mode::Standalone,
         name: "standalone",
-        server_type: "STANDALONE",
+        server_type: ServerType::Standalone,
         services: ALL,
         redis: Redis::Optional,
     },
     Row {
         mode: Mode::Gateway,
         name: "gateway",
-        server_type: "WEBSERVER",
+        server_type: ServerType::Server,
         services: Services { gateway: true, ..NONE },
         redis: Redis::Needed,
     },
     Row {
         mode: Mode::Executor,
         name: "executor",
-        server_type: "EXECUTOR",
+        server_type: ServerType::Server,
         services: Services { executor: true, ..NONE },
         redis: Redis::Needed,
     },
     Row {
         mode: Mode::Worker,
         name: "worker",
-        server_type: "WORKER",
+        server_type: ServerType::Server,
         services: Services { worker: true, ..NONE },
         redis: Redis::Needed,
     },
     Row {
         mode: Mode::Scheduler,
         name: "scheduler",
-        server_type: "SCHEDULER",
+        server_type: ServerType::Server,
         services: Services { scheduler: true, ..NONE },
         redis: Redis::Needed,
     },

@@ -5,16 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 use windhover_executor::{Executor, ExecutorConfig, ExecutorHandle, Membership, new_id};
 use windhover_gateway::Gateway;
-use windhover_outbound::{AddressPolicy, ClientConfig};
 use windhover_queue::WakeReceiver;
 use windhover_scheduler::{Scheduler, SchedulerConfig, Triggers};
 use windhover_store::{Registration, ServiceInfo, ServiceKind, ServiceState, Vitals};
-use windhover_tasks::TaskServices;
+use windhover_tasks::{
+    TaskServices,
+    process::{self, ProcessLimits, Processes},
+};
 use windhover_types::{Id, JsonMap, Secret};
 use windhover_worker::{WakeupSink, Worker, WorkerConfig, WorkerParts, WorkerView};
 
@@ -26,7 +28,7 @@ use super::{
     key_values::StoredKeyValues,
     mode::Mode,
     stop::until,
-    world::StoredWorld,
+    upkeep::StoredUpkeep,
 };
 
 /// A member of a cluster hands its shards over within this part of the time that it has to stop.
@@ -70,7 +72,7 @@ impl Parts {
             handle = Some(own);
         }
         if context.services.worker {
-            match worker(context).await {
+            match worker(context, handle.clone().unwrap_or_else(|| context.remote())).await {
                 Ok((id, worker)) => {
                     let view = worker.view();
                     let vitals = Arc::new(move || of_worker(&view));
@@ -134,7 +136,7 @@ impl Parts {
             emptied: transport.emptied(),
             groups: Arc::new(self.groups.clone()),
             secrets: context.secrets.clone(),
-            world: Arc::new(StoredWorld::new(context.store.clone(), context.files.clone())),
+            world: context.world(),
             metrics: context.metrics.clone(),
         };
         Executor::start(config).await.map_err(|error| anyhow!("{error}"))
@@ -180,7 +182,7 @@ impl Parts {
     }
 }
 
-async fn worker(context: &Context) -> Result<(Id, Worker)> {
+async fn worker(context: &Context, executor: ExecutorHandle) -> Result<(Id, Worker)> {
     let settings = &context.settings;
     let id = new_id();
     let mut config = WorkerConfig::new(format!("worker-{id}"));
@@ -192,16 +194,21 @@ async fn worker(context: &Context) -> Result<(Id, Worker)> {
         context.store.see_worker_group(&group).await?;
         config.groups = vec![group.into()];
     }
-    let allow_private = settings.switch("windhover.outbound.allow-private")?;
-    let http = outbound_client(allow_private.unwrap_or(context.mode == Mode::Local))?;
     let executions = Arc::new(StoredExecutions::new(context.store.clone(), context.transport.hints.clone()));
     let url = settings.text("kestra.url");
     let tasks = TaskServices {
-        http,
+        http: context.http.clone(),
         secrets: context.secrets.clone(),
         executions,
         kv: Arc::new(StoredKeyValues(context.store.clone())),
+        upkeep: Arc::new(StoredUpkeep {
+            store: context.store.clone(),
+            executor,
+            flows: context.flows.clone(),
+            secrets: context.secrets.clone(),
+        }),
         files: context.files.clone(),
+        processes: processes(context)?,
         url,
         env: context.env.clone(),
     };
@@ -215,10 +222,37 @@ async fn worker(context: &Context) -> Result<(Id, Worker)> {
     Ok((id, Worker::start(config, parts)))
 }
 
-fn outbound_client(allow_private: bool) -> Result<windhover_outbound::Client> {
-    let addresses = AddressPolicy::public().allow_private(allow_private);
-    windhover_outbound::Client::new(ClientConfig { addresses, ..Default::default() })
-        .context("the HTTP client of the tasks")
+/// Whether scripts run on this process's worker. Whoever may write a flow runs programs as the server's user then: that is
+/// the operator's to allow, except where everything is the operator's own.
+fn processes(context: &Context) -> Result<Processes> {
+    let settings = &context.settings;
+    if !settings.switch(process::ENABLED)?.unwrap_or(context.mode == Mode::Local) {
+        return Ok(Processes::refused());
+    }
+    let mut limits = ProcessLimits::default();
+    if let Some(bytes) = settings.number(process::MAX_MEMORY)? {
+        limits.memory = bytes;
+        if limits.memory < process::LEAST_MEMORY {
+            bail!("the setting `{}` is at least {}, not {bytes}", process::MAX_MEMORY, process::LEAST_MEMORY);
+        }
+    }
+    if let Some(most) = settings.number(process::MAX_PROCESSES)? {
+        limits.processes = most;
+    }
+    if let Some(duration) = settings.duration(process::MAX_DURATION)? {
+        limits.duration = duration;
+    }
+    if let Some(bytes) = settings.number("windhover.worker.processes.max-output-bytes")? {
+        limits.output_bytes = bytes;
+    }
+    if let Some(lines) = settings.number("windhover.worker.processes.max-output-lines")? {
+        limits.output_lines = lines;
+    }
+    let names = settings.text("windhover.worker.processes.variables").unwrap_or_default();
+    let variables = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    // The program that runs, also when its file has been replaced meanwhile.
+    let supervisor = ("/proc/self/exe".into(), vec![process::SUPERVISOR.to_owned()]);
+    Ok(Processes::allowed(limits, supervisor, variables))
 }
 
 async fn scheduler(context: &Context) -> Result<Scheduler> {
@@ -227,6 +261,8 @@ async fn scheduler(context: &Context) -> Result<Scheduler> {
         flows: context.flows.clone(),
         wakeups: context.transport.wakeups.clone(),
         secrets: context.secrets.clone(),
+        world: context.world(),
+        http: context.http.clone(),
         metrics: context.metrics.clone(),
         settings: context.schedules()?,
     };
@@ -240,6 +276,7 @@ fn gateway(context: &Context, handle: ExecutorHandle) -> Result<Gateway> {
         .executor(handle)
         .keyring(context.keyring.clone())
         .secrets(context.secrets.clone())
+        .world(context.world())
         .files(context.files.clone())
         .token_key(context.keyring.derive_key("page tokens"))
         .jobs(context.transport.jobs.clone())

@@ -12,7 +12,7 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 use windhover_executor::{new_id, set_clock_offset};
-use windhover_store::{Server, ServerType, ServiceState};
+use windhover_store::{Server, ServiceState};
 use windhover_telemetry::{
     Metrics, MetricsConfig,
     management::{DiskSpace, HealthChecks, Management, ManagementConfig, Ready},
@@ -27,7 +27,7 @@ use super::{
     endpoints::{self, Late, Views},
     files, folder, gauges,
     health::{DatabaseHealth, ExecutorHealth, RedisHealth, WorkerHealth},
-    housekeeping,
+    housekeeping::Housekeeping,
     instances::{self, Instances, Process, Verdict},
     key, liveness, logs,
     mode::Mode,
@@ -46,7 +46,7 @@ const CALLS: Duration = Duration::from_secs(15);
 /// # Errors
 /// One plain sentence: what keeps it from starting, or made it end.
 pub(super) async fn serve(asked: Asked) -> Result<()> {
-    let Asked { mode, settings, runs_tasks } = asked;
+    let Asked { mode, mut settings, runs_tasks } = asked;
     let services = mode.services(runs_tasks);
     check::check(mode, &settings)?;
     let metrics = Metrics::install(MetricsConfig {
@@ -59,6 +59,10 @@ pub(super) async fn serve(asked: Asked) -> Result<()> {
     set_clock_offset(settings.clock_offset()?);
     let mut signals = Signals::listen()?;
     let ports = Ports::bind(mode, services.gateway, &settings).await?;
+    if let (Mode::Local, None, Some(api)) = (mode, settings.text("kestra.url"), ports.addresses.api) {
+        // Only whoever sits at this machine reaches it.
+        settings.set("kestra.url", format!("http://localhost:{}", api.port()));
+    }
     let data_dir = folder::find(&settings)?;
     let key = key::find(&settings, &data_dir)?;
 
@@ -87,11 +91,7 @@ pub(super) async fn serve(asked: Asked) -> Result<()> {
 
     let id = new_id();
     let process = Process {
-        server: Server {
-            id: Some(id),
-            kind: if mode.row().server_type == "STANDALONE" { ServerType::Standalone } else { ServerType::Server },
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+        server: Server { id: Some(id), kind: mode.row().server_type, version: env!("CARGO_PKG_VERSION").to_owned() },
         host: instances::host(),
         config,
     };
@@ -101,6 +101,8 @@ pub(super) async fn serve(asked: Asked) -> Result<()> {
         redis.know(queue.status());
         gauges::redis(&metrics, queue.status());
     }
+    let housekeeping =
+        Housekeeping::new(store.clone(), context.files.clone(), context.owned.clone(), &context.settings)?;
     let (mut parts, entries) = Parts::start(&context, wakes, &process).await?;
     let instances = match Instances::start(store.clone(), process.clone(), entries).await {
         Ok(instances) => instances,
@@ -129,7 +131,7 @@ pub(super) async fn serve(asked: Asked) -> Result<()> {
         (Some(gateway), Some(listener)) => Some(parts::serve(gateway, listener, stopped.clone())),
         _ => None,
     };
-    let beside = Beside::start(&context, id, &process, &parts, &instances);
+    let beside = Beside::start(&context, id, &process, &parts, &instances, housekeeping);
     instances.become_state(ServiceState::Running).await;
     ready.set(true);
     tracing::info!(
@@ -189,11 +191,18 @@ pub(super) async fn serve(asked: Asked) -> Result<()> {
 struct Beside(Vec<JoinHandle<()>>);
 
 impl Beside {
-    fn start(context: &Context, id: Id, process: &Process, parts: &Parts, instances: &Instances) -> Self {
+    fn start(
+        context: &Context,
+        id: Id,
+        process: &Process,
+        parts: &Parts,
+        instances: &Instances,
+        housekeeping: Housekeeping,
+    ) -> Self {
         let mut tasks = Vec::new();
         if parts.executor.is_some() {
             let store = context.store.clone();
-            tasks.push(tokio::spawn(housekeeping::run(store.clone(), context.owned.clone())));
+            tasks.push(tokio::spawn(housekeeping.run()));
             let liveness = &process.config.liveness;
             if liveness.enabled {
                 let running = instances.is_running();

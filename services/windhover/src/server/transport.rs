@@ -31,7 +31,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// With the end at which arrives what is for the shards of this process.
+    /// `installation` tells it from others that use the same Redis. With the end at which arrives what is for the shards of this process.
     ///
     /// # Errors
     /// One sentence: what is wrong with Redis, and what to do about it.
@@ -39,6 +39,7 @@ impl Transport {
         settings: &Settings,
         mode: Mode,
         services: Services,
+        installation: &str,
         owned: &OwnedShards,
         flows: &Flows,
     ) -> Result<(Self, WakeReceiver)> {
@@ -57,7 +58,8 @@ impl Transport {
             };
             return Ok((transport, wakes));
         };
-        let config = config(settings, &urls, owned.count(), jobs_config.window)?;
+        let mut config = config(settings, &urls, owned.count(), jobs_config.window)?;
+        config.installation = installation.to_owned();
         let redis = RedisQueue::connect(config, Arc::new(FlowsOf(flows.clone()))).await.map_err(explained)?;
         let jobs: Arc<dyn JobQueue> = if services.executor && services.worker {
             Arc::new(TieredJobs::new(InProcessJobs::new(jobs_config), redis.jobs()))
@@ -66,7 +68,7 @@ impl Transport {
         };
         let (wakeups, feed): (Arc<dyn Wakeups>, _) = if services.executor {
             let feed = redis.feed(owned.as_fn(), local.clone());
-            (Arc::new(RoutedWakeups::new(local, owned.as_fn(), Some(redis.wakeups()))), Some(feed))
+            (Arc::new(RoutedWakeups::new(local, owned.as_fn(), redis.wakeups())), Some(feed))
         } else {
             (Arc::new(redis.wakeups()), None)
         };
@@ -92,6 +94,12 @@ fn config(settings: &Settings, urls: &[String], shard_count: u16, window: usize)
     let mut config = RedisConfig::new(first, shard_count);
     config.urls.extend(others.iter().cloned());
     config.window = window;
+    if let Some(bytes) = settings.number("windhover.queue.max-job-bytes")? {
+        config.max_job_bytes = bytes;
+    }
+    if let Some(bytes) = settings.number("windhover.queue.max-report-bytes")? {
+        config.max_report_bytes = bytes;
+    }
     if let Some(prefix) = settings.text("windhover.redis.prefix") {
         config.prefix = prefix;
     }

@@ -143,3 +143,18 @@ pub(crate) async fn http_get(port: u16, path: &str) -> Option<String> {
     stream.read_to_string(&mut answer).await.ok()?;
     Some(answer)
 }
+
+/// The status that a POST of JSON on this machine is answered with.
+pub(crate) async fn http_post(port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Result<u16> {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         {headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).context("an answer of HTTP")
+}

@@ -19,17 +19,9 @@ pub(super) fn report(shared: &Arc<Shared>, job: &WireJob<'_>, worker: &str, reas
     tracing::error!(tenant = %job.tenant, execution = %job.execution, %reason, "a job cannot be handed to a worker; its attempt fails");
     // The time of this process, as of a worker.
     let at: Timestamp = random_id().time();
-    let result = JobResult {
-        started_at: at,
-        ended_at: at,
-        worker: (!worker.is_empty()).then(|| worker.to_owned()),
-        state: State::Failed,
-        outputs: None,
-        error: Some(reason),
-        directory_outputs: None,
-        logs: Vec::new(),
-        metrics: Vec::new(),
-    };
+    let holder = (!worker.is_empty()).then(|| worker.to_owned());
+    let logs = vec![job.line(at, reason.clone())];
+    let result = JobResult { worker: holder, error: Some(reason), logs, ..JobResult::bare(at, State::Failed) };
     let report = Report {
         tenant: job.tenant.clone().into_owned(),
         shard: job.shard,

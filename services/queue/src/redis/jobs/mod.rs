@@ -18,13 +18,14 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use windhover_types::{Id, Tenant};
 
-use self::{
-    scripts::{CANCEL, COMPLETE, DEPTHS, EXPIRED, HELD, RELEASE, RENEW, arguments, call, millis},
-    state::Held,
-};
 pub(super) use self::{
+    scripts::millis,
     state::State,
     upkeep::{announce, learn_groups, look_after, ready},
+};
+use self::{
+    scripts::{CANCEL, COMPLETE, DEPTHS, EXPIRED, HELD, RELEASE, RENEW, arguments, call},
+    state::Held,
 };
 use super::{
     Core, Shared,
@@ -46,6 +47,9 @@ const LOOK: Duration = Duration::from_secs(2);
 pub struct RedisJobs {
     shared: Arc<Shared>,
 }
+
+/// Task run, dispatch, shard, tenant, execution, worker, and whether that has given it up.
+type Expired = (String, u32, u16, String, String, String, u8);
 
 /// Tenant, group, shard and execution of a job.
 type Place = (Tenant, Group, u16, Id);
@@ -165,13 +169,8 @@ impl JobQueue for RedisJobs {
                 }
             }
         }
-        let mut held = core.jobs.held.lock();
-        for (key, renewal) in keys.iter().zip(&renewals) {
-            if *renewal == Renewal::Lost && held.get(key).is_some_and(|held| held.worker == worker) {
-                held.remove(key);
-            }
-        }
-        drop(held);
+        let lost = keys.iter().zip(&renewals).filter(|(_, renewal)| **renewal == Renewal::Lost);
+        core.jobs.forget(worker, lost.map(|(key, _)| *key));
         Ok(renewals)
     }
 
@@ -249,14 +248,15 @@ impl JobQueue for RedisJobs {
         let calls = core.jobs.groups().into_iter().map(|group| async move {
             let mut arguments = arguments(core).arg(EXPIRED_AT_ONCE);
             shards.iter().for_each(|shard| arguments.push(*shard));
-            call::<Vec<(String, u32, u16, String, String, String)>>(core, &EXPIRED, &group, arguments).await
+            call::<Vec<Expired>>(core, &EXPIRED, &group, arguments).await
         });
         let mut expired = Vec::new();
         for answer in futures::future::try_join_all(calls).await? {
-            for (task_run, dispatch, shard, tenant, execution, worker) in answer {
+            for (task_run, dispatch, shard, tenant, execution, worker, given_up) in answer {
                 let (Ok(task_run), Ok(execution)) = (task_run.parse(), execution.parse()) else { continue };
                 let key = JobKey { task_run, dispatch };
-                expired.push(ExpiredLease { tenant: Tenant::trusted(&tenant), shard, execution, key, worker });
+                let (tenant, given_up) = (Tenant::trusted(&tenant), given_up == 1);
+                expired.push(ExpiredLease { tenant, shard, execution, key, worker, given_up });
             }
         }
         expired.sort_by_key(|lease| (lease.shard, lease.key));
@@ -401,12 +401,7 @@ async fn release(core: &Core, group: &str, worker: &str, jobs: Vec<Released<'_>>
         arguments.push_bytes(job.body.to_vec());
     }
     call::<()>(core, &RELEASE, group, arguments).await?;
-    let mut held = core.jobs.held.lock();
-    for job in &jobs {
-        if held.get(&job.key).is_some_and(|held| held.worker == worker) {
-            held.remove(&job.key);
-        }
-    }
+    core.jobs.forget(worker, jobs.iter().map(|job| job.key));
     Ok(())
 }
 
@@ -418,12 +413,7 @@ async fn complete(core: &Core, group: &str, worker: &str, keys: &[JobKey]) -> Re
         arguments.push(key.dispatch);
     }
     let answer: Vec<bool> = call(core, &COMPLETE, group, arguments).await?;
-    let mut held = core.jobs.held.lock();
-    for key in keys {
-        if held.get(key).is_some_and(|held| held.worker == worker) {
-            held.remove(key);
-        }
-    }
+    core.jobs.forget(worker, keys.iter().copied());
     Ok(answer)
 }
 

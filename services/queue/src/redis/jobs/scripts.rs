@@ -48,7 +48,7 @@ pub(super) async fn call<T: FromRedisValue>(
 }
 
 /// A lease in whole milliseconds; longer than a year is a year.
-pub(super) fn millis(lease: Duration) -> u64 {
+pub(in crate::redis) fn millis(lease: Duration) -> u64 {
     const YEAR: u64 = 86_400_000 * 365;
     u64::try_from(lease.as_millis()).unwrap_or(YEAR).min(YEAR)
 }

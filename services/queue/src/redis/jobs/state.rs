@@ -69,6 +69,16 @@ impl State {
         }
     }
 
+    /// These are no leases of the worker any more.
+    pub(super) fn forget(&self, worker: &str, keys: impl Iterator<Item = JobKey>) {
+        let mut held = self.held.lock();
+        for key in keys {
+            if held.get(&key).is_some_and(|held| held.worker == worker) {
+                held.remove(&key);
+            }
+        }
+    }
+
     pub(in crate::redis) fn groups(&self) -> Vec<Group> {
         self.groups.lock().iter().cloned().collect()
     }

@@ -68,17 +68,20 @@ async fn enter_group(core: &Core, group: &Group) -> Result<(), QueueError> {
     // First the group, then the weights: whoever sets one meanwhile sees the group, or is seen here.
     core.link.query::<()>(&command("SADD", &[core.keys.groups().as_bytes(), group.as_bytes()])).await?;
     let weights: HashMap<String, u32> = core.link.query(&command("HGETALL", &[core.keys.weights().as_bytes()])).await?;
-    write_to_group(core, group, &weights).await
+    let weights: Vec<(Tenant, u32)> =
+        weights.into_iter().map(|(tenant, weight)| (Tenant::trusted(&tenant), weight)).collect();
+    write_to(core, format!("{}:weights", core.keys.group(group)), &weights).await
 }
 
-async fn write_to_group(core: &Core, group: &str, weights: &HashMap<String, u32>) -> Result<(), QueueError> {
+/// Puts weights into a hash, beside those that it has.
+async fn write_to(core: &Core, key: String, weights: &[(Tenant, u32)]) -> Result<(), QueueError> {
     if weights.is_empty() {
         return Ok(());
     }
     let mut write = redis::cmd("HSET");
-    write.arg(format!("{}:weights", core.keys.group(group)));
+    write.arg(key);
     for (tenant, weight) in weights {
-        write.arg(tenant).arg(*weight);
+        write.arg(tenant.as_str()).arg(*weight);
     }
     core.link.query(&write).await
 }
@@ -87,15 +90,9 @@ pub(super) async fn write_weights(core: &Core, weights: &[(Tenant, u32)]) -> Res
     if weights.is_empty() {
         return Ok(());
     }
-    let mut write = redis::cmd("HSET");
-    write.arg(core.keys.weights());
-    for (tenant, weight) in weights {
-        write.arg(tenant.as_str()).arg(*weight);
-    }
-    core.link.query::<()>(&write).await?;
-    let weights = weights.iter().map(|(tenant, weight)| (tenant.to_string(), *weight)).collect();
+    write_to(core, core.keys.weights(), weights).await?;
     for group in known_groups(core).await? {
-        write_to_group(core, &group, &weights).await?;
+        write_to(core, format!("{}:weights", core.keys.group(&group)), weights).await?;
     }
     Ok(())
 }

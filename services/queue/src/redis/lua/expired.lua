@@ -1,5 +1,5 @@
--- ARGV[3] = most leases; then shards. Answers task run, dispatch, shard, tenant, execution, worker of each lease of
--- these shards that was not renewed in time, and forgets it.
+-- ARGV[3] = most leases; then shards. Answers task run, dispatch, shard, tenant, execution, worker, 1 if that has given
+-- it up, of each lease of these shards that was not renewed in time, and forgets it.
 local shards, left, answer, from = {}, tonumber(ARGV[3]), {}, 0
 for i = 4, #ARGV do
   shards[tonumber(ARGV[i])] = true
@@ -12,7 +12,7 @@ while left > 0 do
       redis.call('ZREM', lease, id)
     elseif shards[p[2]] and left > 0 then
       forget(id, p)
-      for _, part in ipairs({ id, p[1], p[2], p[3], p[4], p[6] }) do
+      for _, part in ipairs({ id, p[1], p[2], p[3], p[4], p[6], p[7] or 0 }) do
         answer[#answer + 1] = part
       end
       left = left - 1

@@ -7,7 +7,7 @@ end
 for _, id in ipairs(redis.call('ZRANGE', lease, 0, -1)) do
   local p = load(id)
   if p and p[6] == ARGV[4] and not held[id] and redis.call('HEXISTS', body, id) == 1 then
-    p[6] = ''
+    p[6], p[7] = '', nil
     save(id, p)
     redis.call('ZREM', lease, id)
     enqueue(id, p[3], true)

@@ -2,7 +2,8 @@
 -- ARGV[1] = marker to set if the group has none, ARGV[2] = milliseconds to add to the server's clock.
 --   :ring     list of tenants with waiting jobs, in turn; each is in it once
 --   :w:TENANT list of waiting task runs
---   :place    task run -> {dispatch, shard, tenant, execution, kill, worker}; worker '' = waiting
+--   :place    task run -> {dispatch, shard, tenant, execution, kill, worker, given up}; worker '' = waiting; the last
+--             is 1 or absent
 --   :body     task run -> the job
 --   :lease    task runs that are held, by deadline
 --   :turn     whose turn it is, and what is left of it

@@ -8,7 +8,7 @@ for i = 6, #ARGV, 7 do
     p = { dispatch, tonumber(ARGV[i + 3]), tenant, ARGV[i + 5], 0, worker }
   end
   if p and p[1] == dispatch and p[6] == worker then
-    p[6] = ''
+    p[6], p[7] = '', nil
     save(id, p)
     redis.call('HSET', body, id, ARGV[i + 6])
     redis.call('ZREM', lease, id)

@@ -1,7 +1,8 @@
--- ARGV[3] = worker, [4] = lease in milliseconds; then for each: task run, dispatch, the marker under which it was
+-- ARGV[3] = worker, [4] = lease in milliseconds (0 = it is given up); then for each: task run, dispatch, the marker under which it was
 -- taken ('' = unknown), shard, tenant, execution. Answers the marker, then for each 0 = lost, 1 = held, 2 = held and
 -- to be killed.
 local worker, deadline, answer = ARGV[3], now + tonumber(ARGV[4]), { born }
+local given_up = tonumber(ARGV[4]) == 0 and 1 or nil
 for i = 5, #ARGV, 6 do
   local id, dispatch, taken = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   -- Taken before Redis was emptied: that it is unknown here says nothing.
@@ -18,10 +19,15 @@ for i = 5, #ARGV, 6 do
       held = 1 + p[5]
     end
   elseif emptied then
-    save(id, { dispatch, tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], 0, worker })
+    p = { dispatch, tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], 0, worker }
+    save(id, p)
     held = 1
   end
   if held > 0 then
+    if p[7] ~= given_up then
+      p[7] = given_up
+      save(id, p)
+    end
     redis.call('ZADD', lease, deadline, id)
   end
   answer[#answer + 1] = held

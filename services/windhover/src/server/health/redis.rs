@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use windhover_queue::RedisStatus;
 use windhover_telemetry::management::{Health, HealthIndicator, Status};
 
-/// Unknown while Redis is away, and not down: nothing is lost, calls are still answered, and a load balancer that took
+/// Unknown while Redis is away or takes nothing new, and not down: nothing is lost, calls are still answered, and a load balancer that took
 /// every gateway out at once would turn a delay into an outage. The metric `queue.redis.up` is there for alerts.
 #[derive(Clone, Default)]
 pub(in crate::server) struct RedisHealth(Arc<OnceLock<watch::Receiver<RedisStatus>>>);
@@ -29,7 +29,9 @@ impl HealthIndicator for RedisHealth {
     async fn check(&self, _: &str) -> Health {
         match self.0.get().map(|status| status.borrow().clone()) {
             Some(RedisStatus::Available) => Health::up(),
-            Some(RedisStatus::Away(reason)) => Health { status: Status::Unknown, ..Health::error(reason) },
+            Some(RedisStatus::Refuses(reason) | RedisStatus::Away(reason)) => {
+                Health { status: Status::Unknown, ..Health::error(reason) }
+            }
             None => Health::error("not connected yet"),
         }
     }
