@@ -178,6 +178,8 @@ impl Running {
         for job in self.push(fresh).await {
             self.waiting.add(job);
         }
+        let short = self.waiting.short();
+        self.refill(short).await;
     }
 
     /// Sends as many of what waits as there is room for.
