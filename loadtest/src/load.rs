@@ -142,7 +142,7 @@ pub(crate) async fn full_load(
     };
     tokio::join!(creators, clock);
     let created = created.load(Ordering::Relaxed) as f64;
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_secs(600);
     let mut ended = server.ended(flow).await? - before;
     while ended < created {
         if Instant::now() > deadline {
