@@ -88,6 +88,28 @@ pub enum Answer {
     FreePort(Result<u16, String>),
 }
 
+/// An answer of the kind that was asked for: each is `None` for one of another kind.
+macro_rules! answers {
+    ($($name:ident: $kind:ident -> $value:ty),+ $(,)?) => {
+        impl Answer {
+            $(pub fn $name(&self) -> Option<Result<$value, String>> {
+                match self {
+                    Self::$kind(found) => Some(found.clone()),
+                    _ => None,
+                }
+            })+
+        }
+    };
+}
+
+answers! {
+    key_value: KeyValue -> KvAnswer,
+    content: Content -> FileAnswer<String>,
+    info: Info -> FileAnswer<FileInfo>,
+    http: Http -> HttpAnswer,
+    free_port: FreePort -> u16,
+}
+
 impl Question {
     /// Whether somebody outside of the installation has to answer it, which may take long.
     pub fn calls_out(&self) -> bool {

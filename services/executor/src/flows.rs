@@ -2,6 +2,7 @@
 //! and who listens to whom.
 
 mod namespaces;
+mod resolver;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -5,16 +5,16 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use windhover_engine::{Execution, ExecutionError, NewExecution, TriggerInfo, new_execution};
+use windhover_engine::{Execution, ExecutionError, TriggerInfo, new_execution};
 use windhover_executor::{StoredFlow, Templates};
 use windhover_expression::{Environment, SharedVariables, condition::is_truthy};
 use windhover_flow::{Flow, HttpTrigger, InputsError, Trigger, fill_defaults};
 use windhover_outbound::Client;
 use windhover_store::TriggerKey;
 use windhover_tasks::http::{Poll, seal_body};
-use windhover_types::{Id, JsonMap, Label, Masker, Timestamp, correlation_id, merge_labels};
+use windhover_types::{Id, JsonMap, Label, Masker, Timestamp};
 
-use crate::making::{FROM, conditions_hold, finish, rendered_labels};
+use crate::making::{conditions_hold, finish, rendered_labels, started};
 
 /// How long one evaluation may take.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -156,23 +156,8 @@ impl Question {
                 Err(why) => failure = Some(why),
             }
         }
-        let own: Vec<Label> = self.flow.labels.iter().filter(|label| !label.is_system()).cloned().collect();
-        let system = [correlation_id(id), Label::new(Label::FROM, FROM)];
-        let new = NewExecution {
-            id,
-            namespace: self.stored.namespace.clone(),
-            flow_id: self.stored.id.clone(),
-            flow_revision: self.stored.revision,
-            labels: merge_labels([own.as_slice(), labels.as_slice(), system.as_slice()]),
-            inputs: Arc::new(inputs),
-            variables: self.flow.initial_variables(),
-            trigger: Some(TriggerInfo {
-                id: trigger.id.clone(),
-                type_name: HttpTrigger::TYPE.to_owned(),
-                variables: outputs,
-            }),
-            ..NewExecution::default()
-        };
+        let cause = TriggerInfo { id: trigger.id.clone(), type_name: HttpTrigger::TYPE.to_owned(), variables: outputs };
+        let new = started(&self.stored, &self.flow, id, cause, inputs, &labels);
         let mut execution = new_execution(&self.stored.tenant, &new, now);
         execution.error = failure.map(|why| ExecutionError {
             message: format!("the trigger `{}` failed: {why}", trigger.id),

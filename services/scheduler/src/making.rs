@@ -16,7 +16,31 @@ use windhover_types::{Id, JsonMap, Label, Masker, Timestamp, correlation_id, mer
 use crate::plan::Moved;
 
 /// What `system.from` says of executions of triggers (flow model 1.x reference 1.4).
-pub(crate) const FROM: &str = "trigger";
+const FROM: &str = "trigger";
+
+/// An execution that a trigger starts.
+pub(crate) fn started(
+    stored: &StoredFlow,
+    flow: &Flow,
+    id: Id,
+    trigger: TriggerInfo,
+    inputs: JsonMap,
+    labels: &[Label],
+) -> NewExecution {
+    let own: Vec<Label> = flow.labels.iter().filter(|label| !label.is_system()).cloned().collect();
+    let system = [correlation_id(id), Label::new(Label::FROM, FROM)];
+    NewExecution {
+        id,
+        namespace: stored.namespace.clone(),
+        flow_id: stored.id.clone(),
+        flow_revision: stored.revision,
+        labels: merge_labels([own.as_slice(), labels, system.as_slice()]),
+        inputs: Arc::new(inputs),
+        variables: flow.initial_variables(),
+        trigger: Some(trigger),
+        ..NewExecution::default()
+    }
+}
 
 /// A date whose time has come.
 pub(crate) struct Due<'a> {
@@ -67,25 +91,14 @@ impl Due<'_> {
                 (JsonMap::new(), self.backfill().map(|backfill| backfill.labels.clone()).unwrap_or_default(), Some(why))
             }
         };
-        let own: Vec<Label> = self.flow.labels.iter().filter(|label| !label.is_system()).cloned().collect();
-        let system = [correlation_id(id), Label::new(Label::FROM, FROM)];
+        let trigger = TriggerInfo {
+            id: self.trigger.id.clone(),
+            type_name: self.schedule.type_name().to_owned(),
+            variables: self.variables.clone(),
+        };
         let new = NewExecution {
-            id,
-            namespace: self.stored.namespace.clone(),
-            flow_id: self.stored.id.clone(),
-            flow_revision: self.stored.revision,
-            labels: merge_labels([own.as_slice(), labels.as_slice(), system.as_slice()]),
-            inputs: Arc::new(inputs),
-            variables: self.flow.initial_variables(),
-            trigger: Some(TriggerInfo {
-                id: self.trigger.id.clone(),
-                type_name: self.schedule.type_name().to_owned(),
-                variables: self.variables.clone(),
-            }),
-            parent: None,
             schedule_time: matches!(self.schedule.dates, ScheduleDates::List(_)).then_some(self.moved.date),
-            trace_parent: None,
-            ..NewExecution::default()
+            ..started(self.stored, self.flow, id, trigger, inputs, &labels)
         };
         let mut execution = windhover_engine::new_execution(&self.stored.tenant, &new, self.now);
         execution.error = failure.map(|why| ExecutionError {

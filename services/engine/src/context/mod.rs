@@ -440,41 +440,26 @@ impl Services for Context<'_> {
     }
 
     fn kv(&self, request: &KvRequest) -> Result<KvAnswer, Interrupt> {
-        self.ask(Question::KeyValue(request.clone()), |answer| match answer {
-            Answer::KeyValue(found) => Some(found.clone()),
-            _ => None,
-        })
+        self.ask(Question::KeyValue(request.clone()), Answer::key_value)
     }
 
     fn read(&self, file: &FileRef) -> Result<FileAnswer<String>, Interrupt> {
-        self.ask(Question::Content(file.clone()), |answer| match answer {
-            Answer::Content(found) => Some(found.clone()),
-            _ => None,
-        })
+        self.ask(Question::Content(file.clone()), Answer::content)
     }
 
     fn file_info(&self, file: &FileRef, _function: &str) -> Result<FileAnswer<FileInfo>, Interrupt> {
-        self.ask(Question::Info(file.clone()), |answer| match answer {
-            Answer::Info(found) => Some(found.clone()),
-            _ => None,
-        })
+        self.ask(Question::Info(file.clone()), Answer::info)
     }
 
     fn http(&self, call: &HttpCall) -> Result<HttpAnswer, Interrupt> {
-        self.ask(Question::Http(HttpQuestion::of(call)?), |answer| match answer {
-            Answer::Http(found) => Some(found.clone()),
-            _ => None,
-        })
+        self.ask(Question::Http(HttpQuestion::of(call)?), Answer::http)
     }
 
     fn random_port(&self) -> Result<u16, Interrupt> {
         let nth = self.ports.get();
         self.ports.set(nth + 1);
         let task_run = self.task.map(|(_, task_run)| task_run.id.to_string()).unwrap_or_default();
-        self.ask(Question::FreePort { task_run, nth }, |answer| match answer {
-            Answer::FreePort(found) => Some(found.clone()),
-            _ => None,
-        })
+        self.ask(Question::FreePort { task_run, nth }, Answer::free_port)
     }
 
     fn mask(&self, text: &str) {

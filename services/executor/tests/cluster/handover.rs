@@ -4,18 +4,16 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use windhover_engine::Event;
 use windhover_executor::{Flows, Membership, now};
-use windhover_flow::Flow;
 use windhover_queue::{
-    FlowResolver, InProcessJobs, JobKey, JobQueue, JobsConfig, LeasedJob, PopRequest, RedisConfig, RedisQueue, Renewal,
-    ReportKind, TieredJobs,
+    InProcessJobs, JobKey, JobQueue, JobsConfig, LeasedJob, PopRequest, RedisConfig, RedisQueue, Renewal, ReportKind,
+    TieredJobs,
 };
 use windhover_testkit::{Redis, wait_until};
-use windhover_types::{State, Tenant};
+use windhover_types::State;
 
 use crate::{
     jobs::ended,
@@ -26,22 +24,6 @@ use crate::{
 const LEASE: Duration = Duration::from_secs(30);
 const RENEWED: Duration = Duration::from_millis(100);
 const SLOTS: usize = 8;
-
-struct FlowsOf(Flows);
-
-#[async_trait]
-impl FlowResolver for FlowsOf {
-    async fn flow(
-        &self,
-        tenant: &Tenant,
-        namespace: &str,
-        id: &str,
-        revision: u32,
-    ) -> Result<Option<Arc<Flow>>, String> {
-        let found = self.0.get(tenant, namespace, id, Some(revision)).await.map_err(|error| error.to_string())?;
-        Ok(found.and_then(|stored| stored.flow.clone().ok()))
-    }
-}
 
 /// A process: an executor, and a worker that takes jobs and does not end them by itself.
 struct Node {
@@ -58,7 +40,7 @@ impl Node {
         let store = installation.test.another(name).await?;
         let flows = Flows::load(store.clone()).await?;
         let config = RedisConfig { timeout: Duration::from_secs(10), ..RedisConfig::new(redis.url(), SHARDS) };
-        let queue = RedisQueue::connect(config, Arc::new(FlowsOf(flows.clone()))).await?;
+        let queue = RedisQueue::connect(config, Arc::new(flows.clone())).await?;
         let jobs = TieredJobs::new(InProcessJobs::new(JobsConfig::default()), queue.jobs());
         let parts = (store, flows);
         let peer = installation.executor_with(name, Membership::Member, parts, Arc::new(jobs.clone())).await?;

@@ -3,15 +3,12 @@
 use std::{fs, sync::Arc};
 
 use anyhow::{Context, Result, anyhow};
-use async_trait::async_trait;
 use tokio::sync::watch;
 use windhover_executor::{Flows, OwnedShards};
-use windhover_flow::Flow;
 use windhover_queue::{
-    Feed, FlowResolver, Hints, InProcessHints, InProcessJobs, JobQueue, JobsConfig, QueueError, RedisConfig,
-    RedisQueue, RoutedWakeups, TieredJobs, WakeReceiver, Wakeups, in_process_wakeups,
+    Feed, Hints, InProcessHints, InProcessJobs, JobQueue, JobsConfig, QueueError, RedisConfig, RedisQueue,
+    RoutedWakeups, TieredJobs, WakeReceiver, Wakeups, in_process_wakeups,
 };
-use windhover_types::Tenant;
 
 use super::mode::{Mode, Redis, Services};
 use crate::settings::Settings;
@@ -60,7 +57,7 @@ impl Transport {
         };
         let mut config = config(settings, &urls, owned.count(), jobs_config.window)?;
         config.installation = installation.to_owned();
-        let redis = RedisQueue::connect(config, Arc::new(FlowsOf(flows.clone()))).await.map_err(explained)?;
+        let redis = RedisQueue::connect(config, Arc::new(flows.clone())).await.map_err(explained)?;
         let jobs: Arc<dyn JobQueue> = if services.executor && services.worker {
             Arc::new(TieredJobs::new(InProcessJobs::new(jobs_config), redis.jobs()))
         } else {
@@ -118,23 +115,5 @@ fn explained(error: QueueError) -> anyhow::Error {
             anyhow!("{reason}; check that Redis is running there and that WINDHOVER_REDIS_URL is right")
         }
         other => anyhow!("Redis cannot be used: {other}; check WINDHOVER_REDIS_URL"),
-    }
-}
-
-/// Finds the flows of jobs that come from other processes.
-struct FlowsOf(Flows);
-
-#[async_trait]
-impl FlowResolver for FlowsOf {
-    async fn flow(
-        &self,
-        tenant: &Tenant,
-        namespace: &str,
-        id: &str,
-        revision: u32,
-    ) -> Result<Option<Arc<Flow>>, String> {
-        let found = self.0.get(tenant, namespace, id, Some(revision)).await.map_err(|error| error.to_string())?;
-        // One that no longer compiles is as good as none: the attempt cannot be made.
-        Ok(found.and_then(|stored| stored.flow.clone().ok()))
     }
 }
