@@ -43,8 +43,10 @@ pub(crate) async fn measure(place: &Place, seconds: u64, report: &mut Report) ->
     let load = load::full_load(&server, &client, "two-task", 400, Duration::from_secs(seconds)).await?;
     report.set("cluster.executions_per_second", load.per_second);
     report.set("cluster.memory_loaded_mb", server.memory_mb()?);
+    let observer = Observer::connect(&url).await?;
+    observer.checkpoint().await?;
     fairness(&server, &client, report).await?;
-    takeover(&server, &client, &Observer::connect(&url).await?, report).await?;
+    takeover(&server, &client, &observer, report).await?;
     drop(server);
     waiting(place, report).await
 }

@@ -1,10 +1,7 @@
 //! Load and what comes back: latencies one at a time and at a rate, executions per second at full load.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -105,6 +102,9 @@ pub(crate) struct Throughput {
     pub(crate) ended: f64,
 }
 
+/// Executions that are open at most: creators that are far ahead of the ends would measure the queue, not the system.
+const OPEN: f64 = 5_000.0;
+
 /// As many creates at a time as `concurrency`; ends are counted by the server and the last ones waited for.
 pub(crate) async fn full_load(
     server: &Server,
@@ -114,35 +114,40 @@ pub(crate) async fn full_load(
     duration: Duration,
 ) -> Result<Throughput> {
     let before = server.ended(flow).await?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let created = Arc::new(AtomicU64::new(0));
+    let stop = AtomicBool::new(false);
+    let is_ahead = AtomicBool::new(false);
+    let created = AtomicU64::new(0);
+    let count = || created.load(Ordering::Relaxed) as f64;
     let started = Instant::now();
-    let creators = stream::iter(0..concurrency).for_each_concurrent(None, |_| {
-        let (client, stop, created) = (client.clone(), Arc::clone(&stop), Arc::clone(&created));
-        async move {
-            while !stop.load(Ordering::Relaxed) {
-                match client.create_execution(NewExecution::of(NAMESPACE, flow)).await {
-                    Ok(_) => created.fetch_add(1, Ordering::Relaxed),
-                    Err(error) => {
-                        eprintln!("a create failed: {error}");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        continue;
-                    }
-                };
-                // A creator that is far ahead of the ends would measure the queue, not the system.
-                if created.load(Ordering::Relaxed) % 4_096 == 0 {
-                    hold_back(server, flow, before, &created, &stop).await;
+    let creators = stream::iter(0..concurrency).for_each_concurrent(None, |_| async {
+        while !stop.load(Ordering::Relaxed) {
+            if is_ahead.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+            match client.create_execution(NewExecution::of(NAMESPACE, flow)).await {
+                Ok(_) => {
+                    created.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    eprintln!("a create failed: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
     });
     let clock = async {
-        tokio::time::sleep(duration).await;
+        while started.elapsed() < duration {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if let Ok(ended) = server.ended(flow).await {
+                is_ahead.store(count() - (ended - before) > OPEN, Ordering::Relaxed);
+            }
+        }
         stop.store(true, Ordering::Relaxed);
     };
     tokio::join!(creators, clock);
-    let created = created.load(Ordering::Relaxed) as f64;
-    let deadline = Instant::now() + Duration::from_secs(600);
+    let created = count();
+    let deadline = Instant::now() + Duration::from_secs(120);
     let mut ended = server.ended(flow).await? - before;
     while ended < created {
         if Instant::now() > deadline {
@@ -152,16 +157,4 @@ pub(crate) async fn full_load(
         ended = server.ended(flow).await? - before;
     }
     Ok(Throughput { per_second: ended / started.elapsed().as_secs_f64(), ended })
-}
-
-/// Waits while more than 5,000 executions are open.
-async fn hold_back(server: &Server, flow: &str, before: f64, created: &AtomicU64, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        match server.ended(flow).await {
-            Ok(now) if created.load(Ordering::Relaxed) as f64 - (now - before) > 5_000.0 => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            _ => return,
-        }
-    }
 }

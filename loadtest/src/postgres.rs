@@ -41,6 +41,14 @@ impl Observer {
     }
 }
 
+impl Observer {
+    /// Writes everything out, so that the load before does not show in what is measured next.
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
+        self.connection.execute_unprepared("CHECKPOINT").await?;
+        Ok(())
+    }
+}
+
 /// Owner and last number of the feed, by shard.
 pub(crate) type Shards = HashMap<i64, (Option<Vec<u8>>, i64)>;
 

@@ -104,6 +104,7 @@ async fn standalone(place: &Place, seconds: u64, report: &mut Report) -> Result<
     report.set("two_task.ratio_to_pgbench", two_task.per_second / tps);
     report.set("memory.loaded_mb", server.memory_mb()?);
 
+    observer.checkpoint().await?;
     let rate = two_task.per_second / 10.0;
     let steady = load::at_rate(&client, "two-task", rate, Duration::from_secs(seconds)).await?;
     println!("({} sampled of those created at {rate:.0}/s)", steady.len());

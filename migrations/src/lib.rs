@@ -12,6 +12,7 @@ mod m0005_namespaces;
 mod m0006_windows;
 mod m0007_job_lines;
 mod m0008_upkeep;
+mod m0009_large_outputs;
 
 use sea_orm_migration::prelude::*;
 
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_windows::Migration),
             Box::new(m0007_job_lines::Migration),
             Box::new(m0008_upkeep::Migration),
+            Box::new(m0009_large_outputs::Migration),
         ]
     }
 }

@@ -231,7 +231,7 @@ impl Committer {
         last
     }
 
-    /// Commits, waiting for a database that is away. An unknown outcome is looked up.
+    /// Commits, waiting for a database or an internal storage that is away. An unknown outcome is looked up.
     async fn commit(&self, fence: &Fence, batch: &Batch, last: &BTreeMap<u16, i64>) -> Result<(), CommitError> {
         let mut pause = RETRY.0;
         let mut refusals = 0;
@@ -250,7 +250,7 @@ impl Committer {
             if !look_up {
                 match self.store.commit(fence, batch).await {
                     Err(CommitError::Unavailable(reason)) => {
-                        tracing::warn!(reason, "the database is away; trying again")
+                        tracing::warn!(reason, "a batch cannot be written for now; trying again")
                     }
                     Err(CommitError::Refused(reason)) if refusals < REFUSALS => {
                         refusals += 1;

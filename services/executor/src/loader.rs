@@ -121,7 +121,7 @@ impl From<Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Corrupt { .. } => Self::Corrupt(error.to_string()),
+            StoreError::Corrupt { .. } | StoreError::OutputsGone { .. } => Self::Corrupt(error.to_string()),
             error => Self::Other(error.into()),
         }
     }

@@ -94,7 +94,7 @@ impl Remote {
         if let Some(row) = self.outcome(tenant, &key).await? {
             return act::answered(&row, &key.content, id);
         }
-        if self.store.get_execution(tenant, id).await?.is_none() {
+        if self.store.execution_place(tenant, id).await?.is_none() {
             return Err(not_found(id));
         }
         let row = self.action_row(tenant, id, event, &key);

@@ -72,12 +72,12 @@ pub enum FileRef {
 }
 
 /// What is known of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileInfo {
     /// The size in bytes; 0 for a directory.
     pub size: u64,
-    /// The version of a namespace file that was looked at, from 1.
-    pub version: u64,
+    /// Where it lies, which of a namespace file is that of the version that was looked at.
+    pub uri: String,
 }
 
 /// The answer about a file.

@@ -197,8 +197,8 @@ fn what_is_not_built_is_never_ignored() {
             "  - {{id: t, type: io.kestra.plugin.core.http.Request, uri: u, options: {{auth: {{type: {auth}}}}}}}"
         ))
     };
-    unsupported(&request("DIGEST"), "`type` of auth");
-    accepted(&request("BASIC"));
+    accepted(&request("DIGEST"));
+    refused(&request("NTLM"), "expected one of BASIC, BEARER, DIGEST");
     // What changes nothing is no reason to refuse.
     accepted(&with(
         "listeners: []\nsla: []\ntriggers: [{id: x, type: io.kestra.plugin.core.trigger.Webhook, key: k, wait: false}]",

@@ -41,7 +41,7 @@ use windhover_store::Store;
 use crate::{
     auth::{Authenticator, Rates},
     create::Creator,
-    http_side::{self, Webhooks},
+    http_side::{self, Downloads, Webhooks},
     page::Tokens,
     request::{self, Entry},
     services::{
@@ -61,6 +61,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub struct Gateway {
     shared: Arc<Shared>,
     webhooks: Arc<Webhooks>,
+    downloads: Arc<Downloads>,
     entry: Arc<Entry>,
     closing: watch::Sender<bool>,
     stop_grace: Duration,
@@ -197,6 +198,12 @@ impl GatewayBuilder {
         let triggers = self.triggers;
         let triggers =
             triggers.unwrap_or_else(|| Triggers::new(store.clone(), flows.clone(), ScheduleSettings::default()));
+        let downloads = Arc::new(Downloads {
+            auth: Arc::clone(&auth),
+            rates: Arc::clone(&rates),
+            store: store.clone(),
+            files: self.files.clone(),
+        });
         let shared = Arc::new(Shared {
             store,
             flows,
@@ -220,7 +227,7 @@ impl GatewayBuilder {
             closing: closed,
         });
         let entry = Arc::new(Entry { auth, rates, max_request_bytes: settings.max_request_bytes });
-        Ok(Gateway { shared, webhooks, entry, closing, stop_grace: settings.stop_grace })
+        Ok(Gateway { shared, webhooks, downloads, entry, closing, stop_grace: settings.stop_grace })
     }
 }
 
@@ -241,7 +248,8 @@ impl Gateway {
     ) -> Result<(), tonic::transport::Error> {
         let health = HealthReporter::new();
         announce(&health, ServingStatus::Serving).await;
-        let service = Dispatch { grpc: self.grpc(health.clone()), http: http_side::router(Arc::clone(&self.webhooks)) };
+        let http = http_side::router(Arc::clone(&self.webhooks), Arc::clone(&self.downloads));
+        let service = Dispatch { grpc: self.grpc(health.clone()), http };
         let (stopping, mut stopped) = watch::channel(false);
         let closing = self.closing;
         let signal = async move {

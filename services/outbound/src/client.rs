@@ -7,12 +7,15 @@ use std::{
     time::Duration,
 };
 
+use http::{StatusCode, header::AUTHORIZATION};
 use parking_lot::Mutex;
 use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    AddressPolicy, Incoming, OutboundError, ProxyKind, Request, Response, USER_AGENT, install_tls_provider, redirect,
+    AddressPolicy, Incoming, OutboundError, ProxyKind, Request, Response, USER_AGENT,
+    digest::{self, Proof},
+    install_tls_provider, redirect,
     resolver::CheckedResolver,
 };
 
@@ -114,7 +117,7 @@ impl Client {
         let client = self.client_for(&request)?;
         let mut url = parse(&request.url)?;
         for _ in 0..=redirect::LIMIT {
-            let answer = self.once(&client, &request, url.clone()).await?;
+            let answer = self.let_in(&client, &mut request, &url).await?;
             let next = if request.follow_redirects { redirect::next(&answer, &url) } else { None };
             let Some(next) = next else {
                 return Ok((url, answer));
@@ -124,6 +127,27 @@ impl Client {
             url = next;
         }
         Err(OutboundError::TooManyRedirects { host: host_of(&url), limit: redirect::LIMIT })
+    }
+
+    /// Sends it, and again with a proof of who asks when the server demands one; twice at most, the second time for a
+    /// nonce that was too old.
+    async fn let_in(
+        &self,
+        client: &reqwest::Client,
+        request: &mut Request,
+        url: &Url,
+    ) -> Result<reqwest::Response, OutboundError> {
+        let mut answer = self.once(client, request, url.clone()).await?;
+        for again in [false, true] {
+            let Some(login) = request.digest.as_ref().filter(|_| answer.status() == StatusCode::UNAUTHORIZED) else {
+                break;
+            };
+            let proof = digest::proof(answer.headers(), login, &request.method, url);
+            let Some(Proof { authorization, .. }) = proof.filter(|proof| proof.stale || !again) else { break };
+            request.headers.insert(AUTHORIZATION, authorization);
+            answer = self.once(client, request, url.clone()).await?;
+        }
+        Ok(answer)
     }
 
     async fn once(

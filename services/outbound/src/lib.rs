@@ -7,6 +7,7 @@
 
 mod address;
 mod client;
+mod digest;
 mod error;
 mod incoming;
 mod redirect;
@@ -17,7 +18,7 @@ pub use address::{AddressKind, AddressPolicy};
 pub use client::{Client, ClientConfig};
 pub use error::OutboundError;
 pub use incoming::Incoming;
-pub use request::{Proxy, ProxyKind, Request, Response};
+pub use request::{Login, Proxy, ProxyKind, Request, Response};
 pub use reqwest::Url;
 
 /// User agent of every request that names none (flow model 1.x reference 5.4).

@@ -33,10 +33,15 @@ pub(crate) fn adapt(request: &mut Request, status: u16, from: &Url, to: &Url) {
             request.headers.remove(name);
         }
     }
+    if request.digest.is_some() {
+        // It proves one target.
+        request.headers.remove(header::AUTHORIZATION);
+    }
     if from.origin() != to.origin() {
         for name in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
             request.headers.remove(name);
         }
+        request.digest = None;
     }
     request.headers.remove(header::HOST);
 }

@@ -25,6 +25,8 @@ pub struct Request {
     /// Accept every certificate.
     pub insecure_tls: bool,
     pub proxy: Option<Proxy>,
+    /// Shown to the server of `url` when it demands a digest (401): the request is then sent once more with it.
+    pub digest: Option<Login>,
 }
 
 impl Request {
@@ -42,6 +44,7 @@ impl Request {
             follow_redirects: true,
             insecure_tls: false,
             proxy: None,
+            digest: None,
         }
     }
 }
@@ -52,6 +55,13 @@ impl fmt::Debug for Request {
         let host = reqwest::Url::parse(&self.url).ok().and_then(|url| url.host_str().map(str::to_owned));
         f.debug_struct("Request").field("method", &self.method).field("host", &host).finish_non_exhaustive()
     }
+}
+
+/// Who asks, and what proves it.
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub user: String,
+    pub password: Secret,
 }
 
 /// A proxy that one request goes through. Its own address is checked as any other.

@@ -1,5 +1,7 @@
 //! Polling triggers on real databases, against a local server.
 
+mod support;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -10,50 +12,57 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use async_trait::async_trait;
 use axum::{Router, extract::State as Shared, http::StatusCode};
 use parking_lot::Mutex;
 use serde_json::json;
+use support::{Mortal, PATIENCE, start, start_measured};
+use tokio::sync::Notify;
 use windhover_engine::Execution;
-use windhover_executor::{ApplyOptions, Flows, NoWorld, SecretSource, new_id};
-use windhover_outbound::{AddressPolicy, Client, ClientConfig};
-use windhover_queue::in_process_wakeups;
-use windhover_scheduler::{NewBackfill, ScheduleSettings, Scheduler, SchedulerConfig, TriggerKey, Triggers};
-use windhover_store::{Batch, ExecutionFilter, Registration, Store};
+use windhover_executor::{ApplyOptions, Flows, new_id};
+use windhover_scheduler::{NewBackfill, ScheduleSettings, Scheduler, TriggerKey, Triggers};
+use windhover_store::Store;
 use windhover_telemetry::{Metrics, MetricsConfig};
 use windhover_testkit::{TestStore, wait_until};
-use windhover_types::{JsonMap, Label, Secret, State, Tenant, label_value};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct OneSecret;
-
-#[async_trait]
-impl SecretSource for OneSecret {
-    async fn secret(&self, _: &Tenant, _: &str, key: &str) -> Result<Secret, String> {
-        match key {
-            "TOKEN" => Ok(Secret::new("hunter2")),
-            other => Err(format!("Cannot find secret for key '{other}'")),
-        }
-    }
-}
+use windhover_types::{JsonMap, Label, State, Tenant, Timestamp, label_value};
 
 /// Counts what it is asked, and answers with this status and body; the header `x-token` is in the answer.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Asked {
     count: Arc<AtomicUsize>,
     answer: Arc<Mutex<(u16, String)>>,
+    /// What is asked now is answered once this is told.
+    gate: Arc<Mutex<Option<Arc<Notify>>>>,
+    /// Of how many answers nobody waited for the end.
+    unwanted: Arc<AtomicUsize>,
     url: String,
+}
+
+/// Counts an answer that is dropped before it is given.
+struct Unwanted(Option<Arc<AtomicUsize>>);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        if let Some(count) = self.0.take() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Asked {
     async fn start() -> Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let asked = Self { count: Arc::default(), answer: Arc::new(Mutex::new((200, "{\"n\": 1}".to_owned()))), url };
+        let asked = Self { url, ..Self::default() };
+        asked.says(200, "{\"n\": 1}");
         let answer = |Shared(asked): Shared<Asked>, headers: axum::http::HeaderMap| async move {
             asked.count.fetch_add(1, Ordering::SeqCst);
             let (status, body) = asked.answer.lock().clone();
+            let gate = asked.gate.lock().clone();
+            let mut unwanted = Unwanted(Some(Arc::clone(&asked.unwanted)));
+            if let Some(gate) = gate {
+                gate.notified().await;
+            }
+            unwanted.0 = None;
             let token = headers.get("x-token").and_then(|token| token.to_str().ok()).unwrap_or_default().to_owned();
             (StatusCode::from_u16(status).unwrap_or_default(), [("x-seen", token)], body)
         };
@@ -68,6 +77,11 @@ impl Asked {
 
     fn says(&self, status: u16, body: &str) {
         *self.answer.lock() = (status, body.to_owned());
+    }
+
+    /// Keeps what is asked from now on waiting; other requests wait no more.
+    fn keeps_waiting(&self, gate: Option<&Arc<Notify>>) {
+        *self.gate.lock() = gate.map(Arc::clone);
     }
 
     async fn asked_more_than(&self, count: usize) -> Result<()> {
@@ -123,8 +137,7 @@ triggers:
     }
 
     async fn executions(&self, flow: &str) -> Result<Vec<Execution>> {
-        let filter = ExecutionFilter { flow_ids: vec![flow.to_owned()], ..ExecutionFilter::default() };
-        Ok(self.store().list_executions(&self.tenant, &filter, None, 10_000).await?)
+        support::executions(self.store(), &self.tenant, Some(flow)).await
     }
 
     /// Waits until there are so many executions of a flow.
@@ -135,41 +148,26 @@ triggers:
         .await
     }
 
+    /// Somebody began to evaluate it a minute ago, and has not been heard of since.
+    async fn not_heard_of(&self, key: &TriggerKey) -> Result<()> {
+        let long_ago = Timestamp::from_micros(self.store().now().await?.as_micros() - 60_000_000);
+        let changed = self.store().change_trigger(key, |_, state| {
+            state.evaluating_at = Some(long_ago);
+            state.worker = Some("scheduler-gone".to_owned());
+            Ok::<(), ()>(())
+        });
+        ensure!(changed.await?.is_some(), "there is no trigger");
+        Ok(())
+    }
+
     async fn message(&self, key: &TriggerKey) -> Result<String> {
         let key = key.clone();
         wait_until("a message", PATIENCE, async || self.triggers.get(&key).await.ok()?.state.message).await
     }
 
-    /// Ends an execution as its owner would.
-    async fn end(&self, mut execution: Execution, state: State) -> Result<()> {
-        let registration = Registration { id: new_id(), host: "test".to_owned(), exclusive: false };
-        self.store().register_instance(&registration).await?;
-        let claim = self.store().claim_shards(registration.id, None).await?;
-        let now = self.store().now().await?;
-        execution.state.set(State::Running, now);
-        execution.state.set(state, now);
-        execution.version += 1;
-        let batch = Batch { changed_executions: vec![execution], ..Batch::default() };
-        self.store().commit(&claim.fence, &batch).await?;
-        self.store().unregister(registration.id).await?;
-        Ok(())
+    async fn end(&self, execution: Execution, state: State) -> Result<()> {
+        support::end(self.store(), execution, state).await
     }
-}
-
-async fn start(store: &Store, flows: &Flows) -> Result<Scheduler> {
-    let (wakeups, _receiver) = in_process_wakeups(16);
-    let addresses = AddressPolicy::public().allow_private(true);
-    let config = SchedulerConfig {
-        store: store.clone(),
-        flows: flows.clone(),
-        wakeups: Arc::new(wakeups),
-        secrets: Arc::new(OneSecret),
-        world: Arc::new(NoWorld),
-        http: Client::new(ClientConfig { addresses, ..ClientConfig::default() })?,
-        metrics: Metrics::new(MetricsConfig::default()),
-        settings: ScheduleSettings::default(),
-    };
-    Ok(Scheduler::start(config).await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,28 +292,11 @@ async fn schedulers_that_die_make_one_execution_of_each_evaluation(test: TestSto
     let mut round = 0_u64;
     // Each of them locks its trigger, so that of each there is one and no other.
     loop {
-        let runtimes: Vec<_> = stores
-            .iter()
-            .map(|store| {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-                let store = store.clone();
-                runtime.spawn(async move {
-                    let Ok(flows) = Flows::load(store.clone()).await else { return };
-                    let Ok(scheduler) = start(&store, &flows).await else { return };
-                    std::future::pending::<()>().await;
-                    scheduler.stop().await;
-                });
-                Ok(runtime)
-            })
-            .collect::<Result<_>>()?;
-        for runtime in runtimes {
+        for scheduler in Mortal::start_all(&stores)? {
             round += 1;
-            // Not a wait for anything: how long this one lives.
-            tokio::time::sleep(Duration::from_millis(40 + round * 37 % 160)).await;
-            runtime.shutdown_background();
+            scheduler.die_after(Duration::from_millis(40 + round * 37 % 160)).await;
         }
-        let filter = ExecutionFilter::default();
-        let made = fixture.store().list_executions(&fixture.tenant, &filter, None, 10_000).await?;
+        let made = support::executions(fixture.store(), &fixture.tenant, None).await?;
         let mut counts: HashMap<String, usize> = HashMap::new();
         for execution in &made {
             *counts.entry(execution.flow_id.clone()).or_default() += 1;
@@ -352,16 +333,63 @@ async fn schedulers_that_die_make_one_execution_of_each_evaluation_on_sqlite() -
 async fn an_evaluation_of_a_scheduler_that_is_gone_is_taken_over() -> Result<()> {
     let fixture = Fixture::on(TestStore::sqlite().await?).await?;
     let key = fixture.apply("left", "").await?;
-    // Somebody began a minute ago and has not been heard of since.
-    let long_ago = windhover_types::Timestamp::from_micros(fixture.store().now().await?.as_micros() - 60_000_000);
-    let changed = fixture.store().change_trigger(&key, |_, state| {
-        state.evaluating_at = Some(long_ago);
-        state.worker = Some("scheduler-gone".to_owned());
-        Ok::<(), ()>(())
-    });
-    ensure!(changed.await?.is_some(), "there is a trigger");
+    fixture.not_heard_of(&key).await?;
     let scheduler = fixture.scheduler().await?;
     fixture.made("left", 1).await?;
+    scheduler.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_after_another_scheduler_took_over_changes_nothing() -> Result<()> {
+    let fixture = Fixture::on(TestStore::sqlite().await?).await?;
+    let gate = Arc::new(Notify::new());
+    fixture.asked.keeps_waiting(Some(&gate));
+    let key = fixture.apply("slow", "").await?;
+    let metrics = Metrics::new(MetricsConfig::default());
+    let first = start_measured(fixture.store(), &fixture.flows, metrics.clone()).await?;
+    fixture.asked.asked_more_than(0).await?;
+    fixture.asked.keeps_waiting(None);
+    fixture.asked.says(200, "{\"n\": 2}");
+    fixture.not_heard_of(&key).await?;
+    let second = fixture.scheduler().await?;
+    let made = fixture.made("slow", 1).await?.remove(0);
+
+    gate.notify_one();
+    let name = metrics.name("scheduler.trigger.evaluation.duration");
+    let evaluations = metrics.registry().timer(&name, &[("trigger_type", "io.kestra.plugin.core.http.Trigger")]);
+    let unwanted = &fixture.asked.unwanted;
+    wait_until("the first scheduler to have its answer, or to want none", PATIENCE, async || {
+        (evaluations.count() == 1 || unwanted.load(Ordering::SeqCst) == 1).then_some(())
+    })
+    .await?;
+    first.stop().await;
+    let row = fixture.triggers.get(&key).await?;
+    ensure!((row.state.execution, row.state.evaluating_at) == (Some(made.id), None), "{row:?}");
+    let all = fixture.executions("slow").await?;
+    ensure!(all.len() == 1, "{} executions", all.len());
+    let trigger = made.trigger.context("it has a trigger")?;
+    ensure!(trigger.variables["body"] == "{\"n\": 2}", "{:?}", trigger.variables);
+    second.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_to_be_kept_secret_is_seen_by_the_condition_and_kept_sealed() -> Result<()> {
+    let fixture = Fixture::on(TestStore::sqlite().await?).await?;
+    let more = "    encryptBody: true\n    responseCondition: \"{{ json(response.body).n == 1 }}\"\n";
+    let key = fixture.apply("sealed", more).await?;
+    // Files are a task's: whatever form a trigger sends, it has none.
+    let form = "    method: POST\n    contentType: multipart/form-data\n    formData: {file: \"nsfile:///q.sql\"}\n";
+    let form = fixture.apply("form", form).await?;
+    let scheduler = fixture.scheduler().await?;
+    let made = fixture.made("sealed", 1).await?.remove(0);
+    let variables = made.trigger.context("it has a trigger")?.variables;
+    let sealed = json!({"type": "io.kestra.datatype:aes_encrypted", "value": "<}1 :\"n\"{"});
+    ensure!(variables["encryptedBody"] == sealed && !variables.contains_key("body"), "{variables:?}");
+    ensure!(fixture.triggers.get(&key).await?.state.execution == Some(made.id), "it waits for its execution");
+    let message = fixture.message(&form).await?;
+    ensure!(message.starts_with("formData.file: stored files cannot be sent here"), "{message}");
     scheduler.stop().await;
     Ok(())
 }

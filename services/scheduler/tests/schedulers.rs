@@ -1,29 +1,17 @@
 //! Schedulers on real databases.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod support;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use async_trait::async_trait;
+use support::{Mortal, PATIENCE, start};
 use windhover_engine::Execution;
-use windhover_executor::{ApplyOptions, Flows, NoWorld, SecretSource, new_id};
-use windhover_outbound::{Client, ClientConfig};
-use windhover_queue::in_process_wakeups;
-use windhover_scheduler::{NewBackfill, ScheduleSettings, Scheduler, SchedulerConfig, TriggerKey, Triggers};
-use windhover_store::{Batch, ExecutionFilter, Registration, Store};
-use windhover_telemetry::{Metrics, MetricsConfig};
+use windhover_executor::{ApplyOptions, Flows, new_id};
+use windhover_scheduler::{NewBackfill, ScheduleSettings, Scheduler, TriggerKey, Triggers};
+use windhover_store::Store;
 use windhover_testkit::{TestStore, wait_until};
-use windhover_types::{Id, JsonMap, Label, Secret, State, Tenant, Timestamp, label_value};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct NoSecrets;
-
-#[async_trait]
-impl SecretSource for NoSecrets {
-    async fn secret(&self, _: &Tenant, _: &str, key: &str) -> Result<Secret, String> {
-        Err(format!("Cannot find secret for key '{key}'"))
-    }
-}
+use windhover_types::{Id, JsonMap, Label, State, Tenant, Timestamp, label_value};
 
 struct Fixture {
     /// The data go with it.
@@ -79,8 +67,7 @@ triggers:
     }
 
     async fn executions(&self, flow: &str) -> Result<Vec<Execution>> {
-        let filter = ExecutionFilter { flow_ids: vec![flow.to_owned()], ..ExecutionFilter::default() };
-        Ok(self.store.list_executions(&self.tenant, &filter, None, 10_000).await?)
+        support::executions(&self.store, &self.tenant, Some(flow)).await
     }
 
     /// Waits for an execution that is not this one.
@@ -91,39 +78,13 @@ triggers:
         .await
     }
 
-    /// Ends an execution as its owner would.
-    async fn end(&self, mut execution: Execution, state: State) -> Result<()> {
-        let registration = Registration { id: new_id(), host: "test".to_owned(), exclusive: false };
-        self.store.register_instance(&registration).await?;
-        let claim = self.store.claim_shards(registration.id, None).await?;
-        let now = self.store.now().await?;
-        execution.state.set(State::Running, now);
-        execution.state.set(state, now);
-        execution.version += 1;
-        let batch = Batch { changed_executions: vec![execution], ..Batch::default() };
-        self.store.commit(&claim.fence, &batch).await?;
-        self.store.unregister(registration.id).await?;
-        Ok(())
+    async fn end(&self, execution: Execution, state: State) -> Result<()> {
+        support::end(&self.store, execution, state).await
     }
 
     fn new_backfill(start: Timestamp, end: Timestamp) -> NewBackfill {
         NewBackfill { id: new_id(), start, end: Some(end), inputs: JsonMap::new(), labels: Vec::new() }
     }
-}
-
-async fn start(store: &Store, flows: &Flows) -> Result<Scheduler> {
-    let (wakeups, _receiver) = in_process_wakeups(16);
-    let config = SchedulerConfig {
-        store: store.clone(),
-        flows: flows.clone(),
-        wakeups: Arc::new(wakeups),
-        secrets: Arc::new(NoSecrets),
-        world: Arc::new(NoWorld),
-        http: Client::new(ClientConfig::default())?,
-        metrics: Metrics::new(MetricsConfig::default()),
-        settings: ScheduleSettings::default(),
-    };
-    Ok(Scheduler::start(config).await?)
 }
 
 /// 1 January 2024, 00:00 UTC, and so many seconds.
@@ -154,26 +115,9 @@ async fn schedulers_that_die_start_each_date_once(test: TestStore, stores: Vec<S
     fixture.triggers.set_disabled(&key, false).await?;
     let mut round = 0_u64;
     loop {
-        // A runtime that is dropped ends what runs on it at whatever it waits for.
-        let runtimes: Vec<_> = stores
-            .iter()
-            .map(|store| {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-                let store = store.clone();
-                runtime.spawn(async move {
-                    let Ok(flows) = Flows::load(store.clone()).await else { return };
-                    let Ok(scheduler) = start(&store, &flows).await else { return };
-                    std::future::pending::<()>().await;
-                    scheduler.stop().await;
-                });
-                Ok(runtime)
-            })
-            .collect::<Result<_>>()?;
-        for runtime in runtimes {
+        for scheduler in Mortal::start_all(&stores)? {
             round += 1;
-            // Not a wait for anything: how long this one lives.
-            tokio::time::sleep(Duration::from_millis(40 + round * 37 % 160)).await;
-            runtime.shutdown_background();
+            scheduler.die_after(Duration::from_millis(40 + round * 37 % 160)).await;
         }
         if fixture.triggers.get(&key).await?.state.backfill.is_none() {
             break;

@@ -1,20 +1,19 @@
 //! Windows of Flow triggers on real databases.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use async_trait::async_trait;
 use serde_json::{Value, json};
-use windhover_engine::{Execution, WindowOffer};
-use windhover_executor::{ApplyOptions, Flows, SecretSource, new_id};
+use support::{Mortal, PATIENCE, commit, executions};
+use windhover_engine::WindowOffer;
+use windhover_executor::{ApplyOptions, Flows, new_id};
 use windhover_flow::WindowEvent;
-use windhover_outbound::{Client, ClientConfig};
-use windhover_queue::in_process_wakeups;
-use windhover_scheduler::{ScheduleSettings, Scheduler, SchedulerConfig};
-use windhover_store::{Batch, ExecutionFilter, Registration, Store, WindowOfferRow};
-use windhover_telemetry::{Metrics, MetricsConfig};
+use windhover_scheduler::Scheduler;
+use windhover_store::{Batch, Store, WindowOfferRow};
 use windhover_testkit::{TestStore, wait_until};
-use windhover_types::{JsonMap, Secret, Tenant};
+use windhover_types::{JsonMap, Tenant, Timestamp};
 
 const LISTENER: &str = "id: listener
 namespace: company
@@ -34,65 +33,38 @@ triggers:
         - {namespace: company, flowId: b}
 ";
 
-struct NoSecrets;
-
-#[async_trait]
-impl SecretSource for NoSecrets {
-    async fn secret(&self, _: &Tenant, _: &str, key: &str) -> Result<Secret, String> {
-        Err(format!("Cannot find secret for key '{key}'"))
-    }
-}
-
 async fn start(store: &Store) -> Result<Scheduler> {
-    let (wakeups, _receiver) = in_process_wakeups(16);
-    let config = SchedulerConfig {
-        store: store.clone(),
-        flows: Flows::load(store.clone()).await?,
-        wakeups: Arc::new(wakeups),
-        secrets: Arc::new(NoSecrets),
-        world: Arc::new(windhover_executor::NoWorld),
-        http: Client::new(ClientConfig::default())?,
-        metrics: Metrics::new(MetricsConfig::default()),
-        settings: ScheduleSettings::default(),
-    };
-    Ok(Scheduler::start(config).await?)
+    support::start(store, &Flows::load(store.clone()).await?).await
 }
 
 /// Offers in this order, after the `earlier` ones: which condition each fulfils, and its outputs. All within one day.
 async fn offer(store: &Store, tenant: &Tenant, earlier: usize, offers: &[(&str, Value)]) -> Result<()> {
-    let registration = Registration { id: new_id(), host: "test".to_owned(), exclusive: false };
-    store.register_instance(&registration).await?;
-    let claim = store.claim_shards(registration.id, None).await?;
     // Not across midnight.
     let day = 86_400_000;
-    let noon = windhover_types::Timestamp::from_millis(store.now().await?.as_millis().div_euclid(day) * day + day / 2);
-    let mut batch = Batch::default();
-    for (number, (condition, outputs)) in offers.iter().enumerate() {
+    let noon = |now: Timestamp| Timestamp::from_millis(now.as_millis().div_euclid(day) * day + day / 2);
+    let row = |(number, (condition, outputs)): (usize, &(&str, Value)), now: Timestamp| {
         let id = new_id();
-        let at = noon.plus(Duration::from_millis((earlier + number) as u64));
         let event = WindowEvent {
-            at,
+            at: noon(now).plus(Duration::from_millis((earlier + number) as u64)),
             held: vec![(*condition).to_owned()],
             outputs: outputs.as_object().cloned().unwrap_or_default(),
         };
         let variables: JsonMap = [("executionId".to_owned(), json!(id.to_string()))].into_iter().collect();
         let inputs = Ok([("day".to_owned(), json!("from upstream"))].into_iter().collect());
-        batch.window_offers.push(WindowOfferRow {
+        WindowOfferRow {
             tenant: tenant.clone(),
             namespace: "company".to_owned(),
             flow_id: "listener".to_owned(),
             trigger_id: "both".to_owned(),
             upstream: id,
             offer: WindowOffer { id, event, labels: Vec::new(), variables, inputs, trace_parent: None },
-        });
-    }
-    store.commit(&claim.fence, &batch).await?;
-    store.unregister(registration.id).await?;
-    Ok(())
-}
-
-async fn executions(store: &Store, tenant: &Tenant) -> Result<Vec<Execution>> {
-    Ok(store.list_executions(tenant, &ExecutionFilter::default(), None, 1_000).await?)
+        }
+    };
+    commit(store, |now| {
+        let window_offers = offers.iter().enumerate().map(|offer| row(offer, now)).collect();
+        Batch { window_offers, ..Batch::default() }
+    })
+    .await
 }
 
 async fn with_listener(store: &Store) -> Result<Tenant> {
@@ -113,8 +85,8 @@ async fn a_complete_set_starts_one_execution_with_the_outputs_of_all() -> Result
     ];
     offer(&test.store, &tenant, 0, &events).await?;
     let scheduler = start(&test.store).await?;
-    let made = wait_until("the execution", Duration::from_secs(30), async || {
-        executions(&test.store, &tenant).await.ok().filter(|made| !made.is_empty())
+    let made = wait_until("the execution", PATIENCE, async || {
+        executions(&test.store, &tenant, None).await.ok().filter(|made| !made.is_empty())
     })
     .await?;
     let trigger = made[0].trigger.as_ref().context("a trigger")?;
@@ -143,33 +115,19 @@ async fn schedulers_that_die_take_each_offer_once() -> Result<()> {
     }
     let parts: Vec<_> = events.chunks(PAIRS / 5).map(<[_]>::to_vec).collect();
     for (round, part) in parts.iter().enumerate() {
-        let runtimes: Vec<_> = stores
-            .iter()
-            .map(|store| {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-                let store = store.clone();
-                runtime.spawn(async move {
-                    let Ok(scheduler) = start(&store).await else { return };
-                    std::future::pending::<()>().await;
-                    scheduler.stop().await;
-                });
-                Ok(runtime)
-            })
-            .collect::<Result<_>>()?;
+        let schedulers = Mortal::start_all(&stores)?;
         offer(&test.store, &tenant, round * parts[0].len(), part).await?;
-        for (index, runtime) in runtimes.into_iter().enumerate() {
-            // Not a wait for anything: how long this one lives.
-            tokio::time::sleep(Duration::from_millis(20 + (round * 3 + index) as u64 * 41 % 150)).await;
-            runtime.shutdown_background();
+        for (index, scheduler) in schedulers.into_iter().enumerate() {
+            scheduler.die_after(Duration::from_millis(20 + (round * 3 + index) as u64 * 41 % 150)).await;
         }
     }
     let last = start(&test.store).await?;
-    wait_until("all offers to be taken", Duration::from_secs(60), async || {
+    wait_until("all offers to be taken", PATIENCE, async || {
         test.store.window_offers(1).await.ok()?.is_empty().then_some(())
     })
     .await?;
     last.stop().await;
-    let made = executions(&test.store, &tenant).await?;
+    let made = executions(&test.store, &tenant, None).await?;
     let ids: BTreeSet<_> = made.iter().map(|execution| execution.id).collect();
     ensure!(made.len() == PAIRS && ids.len() == PAIRS, "{} executions of {PAIRS}", made.len());
     ensure!(made.iter().all(|execution| execution.inputs["day"] == "from upstream"));

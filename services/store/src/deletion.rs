@@ -38,7 +38,8 @@ impl DeleteAlso {
 /// What a purge takes of executions that have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PurgeOf {
-    /// They themselves with their task runs; their files go too then (see [`Store::file_removals`]) if `files` is set.
+    /// They themselves with their task runs; then also go (see [`Store::file_removals`]) those of their outputs that are
+    /// kept in files, and, if `files` is set, their files.
     pub executions: bool,
     pub logs: bool,
     pub metrics: bool,
@@ -75,6 +76,14 @@ pub struct ExecutionPlace {
     pub flow_id: String,
 }
 
+/// What is to go from internal storage because an execution was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRemoval {
+    pub place: ExecutionPlace,
+    /// Its files stay; what goes is its outputs that were too large for rows.
+    pub outputs_only: bool,
+}
+
 /// What became of a wish to delete an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {
@@ -107,12 +116,24 @@ static INBOX: Bulk = Bulk::new(
 );
 static LOGS: Bulk = delete_of!("logs", "execution");
 static METRICS: Bulk = delete_of!("task_metrics", "execution");
-static LEAVE_FILES: Bulk = Bulk::new(
-    &[("tenant", Text), ("execution", Bytes)],
-    "INSERT INTO file_removals (tenant, execution, namespace, flow_id, at) \
-     SELECT e.tenant, e.id, e.namespace, e.flow_id, {now} FROM executions e \
-     JOIN u ON u.tenant = e.tenant AND u.execution = e.id WHERE true ON CONFLICT (tenant, execution) DO NOTHING",
-);
+
+macro_rules! leave {
+    ($outputs_only:literal) => {
+        Bulk::new(
+            &[("tenant", Text), ("execution", Bytes)],
+            concat!(
+                "INSERT INTO file_removals (tenant, execution, namespace, flow_id, at, outputs_only) \
+                 SELECT e.tenant, e.id, e.namespace, e.flow_id, {now}, ",
+                $outputs_only,
+                " FROM executions e JOIN u ON u.tenant = e.tenant AND u.execution = e.id \
+                 WHERE true ON CONFLICT (tenant, execution) DO NOTHING"
+            ),
+        )
+    };
+}
+
+static LEAVE_FILES: Bulk = leave!("false");
+static LEAVE_OUTPUTS: Bulk = leave!("true");
 static FILES_GONE: Bulk = delete_of!("file_removals", "execution");
 
 impl Store {
@@ -122,7 +143,7 @@ impl Store {
         if self.delete_executions(tenant, &[execution], also).await? == [execution] {
             return Ok(Deleted::Done);
         }
-        let there = self.get_execution(tenant, execution).await?.is_some();
+        let there = self.execution_place(tenant, execution).await?.is_some();
         Ok(if there { Deleted::Open } else { Deleted::Missing })
     }
 
@@ -141,9 +162,7 @@ impl Store {
             let db = self.begin().await?;
             let ended = self.lock_ended(&db, tenant, chunk).await?;
             if of.executions {
-                if of.files {
-                    each(&db, &LEAVE_FILES, tenant, &ended).await?;
-                }
+                each(&db, if of.files { &LEAVE_FILES } else { &LEAVE_OUTPUTS }, tenant, &ended).await?;
                 // The execution first: whoever changes it at this moment waits for its row.
                 for table in [&EXECUTIONS, &TASK_RUNS, &TIMERS, &JOBS, &INBOX] {
                     each(&db, table, tenant, &ended).await?;
@@ -194,9 +213,9 @@ impl Store {
         rows.into_iter().map(place).collect()
     }
 
-    /// Executions of all tenants that were deleted before that time and whose files are still to be deleted, oldest
-    /// first.
-    pub async fn file_removals(&self, before: Timestamp, limit: u64) -> Result<Vec<ExecutionPlace>> {
+    /// Executions of all tenants that were deleted before that time and whose files or outputs are still to be deleted,
+    /// oldest first.
+    pub async fn file_removals(&self, before: Timestamp, limit: u64) -> Result<Vec<FileRemoval>> {
         use file_removals::Column;
         let found = file_removals::Entity::find()
             .filter(Column::At.lt(before.as_micros()))
@@ -204,18 +223,19 @@ impl Store {
             .limit(limit)
             .all(self.read())
             .await?;
-        let place = |row: file_removals::Model| {
-            Ok(ExecutionPlace {
+        let removal = |row: file_removals::Model| {
+            let place = ExecutionPlace {
                 tenant: Tenant::trusted(&row.tenant),
                 id: parse_id("removal of files", &row.execution)?,
                 namespace: row.namespace,
                 flow_id: row.flow_id,
-            })
+            };
+            Ok(FileRemoval { place, outputs_only: row.outputs_only })
         };
-        found.into_iter().map(place).collect()
+        found.into_iter().map(removal).collect()
     }
 
-    /// The files of these executions are gone.
+    /// What was to go of these executions is gone.
     pub async fn files_removed(&self, tenant: &Tenant, executions: &[Id]) -> Result<()> {
         each(self.write(), &FILES_GONE, tenant, executions).await?;
         Ok(())

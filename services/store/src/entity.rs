@@ -385,4 +385,5 @@ entity!(file_removals, "file_removals", {
     namespace: String,
     flow_id: String,
     at: i64,
+    outputs_only: bool,
 });

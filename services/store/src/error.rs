@@ -1,7 +1,7 @@
 //! What can go wrong between the process and its database.
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
-use windhover_types::{Error, ErrorKind};
+use windhover_types::{Error, ErrorKind, Id};
 
 /// Why something could not be read or written. What the database said is the source and never reaches a user.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,12 @@ pub enum StoreError {
     /// A row was written by something that this version does not understand.
     #[error("a stored {what} cannot be read: {reason}")]
     Corrupt { what: &'static str, reason: String },
+    /// Outputs that are too large for their row cannot be read for now: internal storage does not answer.
+    #[error("internal storage is not available: {0}")]
+    StorageUnavailable(String),
+    /// Outputs that were too large for their row are no longer where they were put.
+    #[error("outputs of the execution {execution} are gone: there is no file {key} in internal storage")]
+    OutputsGone { execution: Id, key: String },
     /// Something was to be made for a tenant that is not there.
     #[error("there is no such tenant")]
     NoTenant,
@@ -116,6 +122,15 @@ impl From<StoreError> for Error {
             StoreError::Unavailable(_) => {
                 Error::new(ErrorKind::Unavailable, "STORE_UNAVAILABLE", "the database is not available")
                     .retry_after(std::time::Duration::from_secs(1))
+            }
+            StoreError::StorageUnavailable(_) => {
+                Error::new(ErrorKind::Unavailable, "STORAGE_UNAVAILABLE", error.to_string())
+                    .retry_after(std::time::Duration::from_secs(1))
+            }
+            StoreError::OutputsGone { ref execution, ref key } => {
+                Error::new(ErrorKind::NotFound, "FILE_NOT_FOUND", error.to_string())
+                    .with("execution", execution)
+                    .with("uri", key)
             }
             StoreError::NoTenant => Error::new(ErrorKind::NotFound, "TENANT_NOT_FOUND", "there is no such tenant"),
             StoreError::Database(_) | StoreError::Corrupt { .. } => {

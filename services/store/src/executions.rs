@@ -8,10 +8,11 @@ use windhover_engine::{Execution, TaskRun};
 use windhover_types::{Id, Label, State, Tenant, shard_of};
 
 use crate::{
-    Backend, NamespaceFilter, Store, TimeRange,
+    Backend, ExecutionPlace, NamespaceFilter, Store, TimeRange,
     entity::{executions, logs, shards, task_runs},
     error::Result,
     filter,
+    large::without_outputs,
     rows::{self, json},
 };
 
@@ -71,7 +72,20 @@ pub struct Snapshot {
 impl Store {
     /// `None`: there is none of that id in the tenant.
     pub async fn get_execution(&self, tenant: &Tenant, id: Id) -> Result<Option<Execution>> {
-        find(self.read(), tenant, id).await?.map(rows::execution).transpose()
+        let row = find(self.read(), tenant, id).await?;
+        self.with_own_outputs(row).await?.map(rows::execution).transpose()
+    }
+
+    /// Whether there is such an execution, and where it belongs: without its data.
+    pub async fn execution_place(&self, tenant: &Tenant, id: Id) -> Result<Option<ExecutionPlace>> {
+        let found: Option<(String, String)> =
+            executions::Entity::find_by_id((tenant.as_str().to_owned(), id.as_bytes().to_vec()))
+                .select_only()
+                .columns([executions::Column::Namespace, executions::Column::FlowId])
+                .into_tuple()
+                .one(self.read())
+                .await?;
+        Ok(found.map(|(namespace, flow_id)| ExecutionPlace { tenant: tenant.clone(), id, namespace, flow_id }))
     }
 
     /// Newest first, after that one.
@@ -82,6 +96,29 @@ impl Store {
         after: Option<Id>,
         limit: u64,
     ) -> Result<Vec<Execution>> {
+        let found = self.execution_rows(tenant, filter, after, limit).await?;
+        self.with_outputs(found).await?.into_iter().map(rows::execution).collect()
+    }
+
+    /// [`Self::list_executions`] with no outputs in them.
+    pub async fn list_executions_without_outputs(
+        &self,
+        tenant: &Tenant,
+        filter: &ExecutionFilter,
+        after: Option<Id>,
+        limit: u64,
+    ) -> Result<Vec<Execution>> {
+        let found = self.execution_rows(tenant, filter, after, limit).await?;
+        without_outputs(found).into_iter().map(rows::execution).collect()
+    }
+
+    async fn execution_rows(
+        &self,
+        tenant: &Tenant,
+        filter: &ExecutionFilter,
+        after: Option<Id>,
+        limit: u64,
+    ) -> Result<Vec<executions::Model>> {
         let mut query = executions::Entity::find()
             .filter(executions::Column::Tenant.eq(tenant.as_str()))
             .filter(condition(self.backend(), filter))
@@ -90,7 +127,7 @@ impl Store {
         if let Some(after) = after {
             query = query.filter(executions::Column::Id.lt(after.as_bytes().to_vec()));
         }
-        query.all(self.read()).await?.into_iter().map(rows::execution).collect()
+        Ok(query.all(self.read()).await?)
     }
 
     /// In order of creation, after that number.
@@ -102,7 +139,20 @@ impl Store {
         after: Option<u32>,
         limit: u64,
     ) -> Result<Vec<TaskRun>> {
-        task_runs(self.read(), tenant, execution, filter, after, limit).await
+        let found = task_runs(self.read(), tenant, execution, filter, after, limit).await?;
+        runs(self.with_outputs(found).await?)
+    }
+
+    /// [`Self::list_task_runs`] with no outputs in them.
+    pub async fn list_task_runs_without_outputs(
+        &self,
+        tenant: &Tenant,
+        execution: Id,
+        filter: &TaskRunFilter,
+        after: Option<u32>,
+        limit: u64,
+    ) -> Result<Vec<TaskRun>> {
+        runs(without_outputs(task_runs(self.read(), tenant, execution, filter, after, limit).await?))
     }
 
     /// `None`: there is none of that id in the execution.
@@ -111,7 +161,7 @@ impl Store {
             .filter(task_runs::Column::Id.eq(id.as_bytes().to_vec()))
             .one(self.read())
             .await?;
-        Ok(row.map(rows::task_run).transpose()?.map(|row| row.run))
+        Ok(self.with_own_outputs(row).await?.map(rows::task_run).transpose()?.map(|row| row.run))
     }
 
     /// State, task runs (at most `limit`, after that number) and position in the feed, all of one moment.
@@ -129,7 +179,7 @@ impl Store {
             return Ok(None);
         };
         let parked = row.parked.take();
-        let runs = if limit == 0 {
+        let found = if limit == 0 {
             Vec::new()
         } else {
             task_runs(&db, tenant, id, &TaskRunFilter::default(), after, limit).await?
@@ -146,9 +196,10 @@ impl Store {
             .await?;
         let feed = shards::Entity::find_by_id(shard as i16).one(&db).await?;
         db.commit().await?;
+        let Some(row) = self.with_own_outputs(Some(row)).await? else { return Ok(None) };
         Ok(Some(Snapshot {
             execution: rows::execution(row)?,
-            task_runs: runs,
+            task_runs: runs(self.with_outputs(found).await?)?,
             next_log: last.map_or(0, |last| last + 1),
             parked,
             shard,
@@ -174,16 +225,18 @@ async fn task_runs(
     filter: &TaskRunFilter,
     after: Option<u32>,
     limit: u64,
-) -> Result<Vec<TaskRun>> {
+) -> Result<Vec<task_runs::Model>> {
     use task_runs::Column;
     let condition = Condition::all()
         .add_option(filter::any_of(Column::TaskId, filter.task_ids.iter().map(String::as_str)))
         .add_option(filter::any_of(Column::State, filter.states.iter().map(|state| state.as_str())))
         .add_option(filter.parent.map(|parent| Column::ParentId.eq(parent.as_bytes().to_vec())))
         .add_option(after.map(|after| Column::Seq.gt(after)));
-    let found =
-        scoped_task_runs(tenant, execution).filter(condition).order_by_asc(Column::Seq).limit(limit).all(db).await?;
-    found.into_iter().map(|row| Ok(rows::task_run(row)?.run)).collect()
+    Ok(scoped_task_runs(tenant, execution).filter(condition).order_by_asc(Column::Seq).limit(limit).all(db).await?)
+}
+
+fn runs(rows: Vec<task_runs::Model>) -> Result<Vec<TaskRun>> {
+    rows.into_iter().map(|row| Ok(rows::task_run(row)?.run)).collect()
 }
 
 fn condition(backend: Backend, filter: &ExecutionFilter) -> Condition {

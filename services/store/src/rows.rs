@@ -15,6 +15,10 @@ use crate::{
 /// Format of the JSON in the rows that this version writes. A reader refuses a later one.
 pub(crate) const FORMAT: i16 = 1;
 
+/// Format of a row of an execution or task run whose `outputs` is the key of a file (see `large`). A version that knows
+/// of no such files refuses the row, where it would take the key for the outputs themselves.
+pub(crate) const OUTPUTS_ELSEWHERE: i16 = 2;
+
 /// What never changes of an execution and is not a column.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Origin {

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use tokio::sync::OnceCell;
 
-use crate::error::Result;
+use crate::{LargeOutputs, error::Result};
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct StoreOptions {
     /// How long to wait for a connection.
     pub acquire_timeout: Duration,
     pub synchronous: Synchronous,
+    /// `None`: all outputs are in their rows.
+    pub large_outputs: Option<LargeOutputs>,
 }
 
 impl Default for StoreOptions {
@@ -64,6 +66,7 @@ impl Default for StoreOptions {
             max_connections: 10,
             acquire_timeout: Duration::from_secs(10),
             synchronous: Synchronous::Full,
+            large_outputs: None,
         }
     }
 }
@@ -156,6 +159,10 @@ impl Store {
                 tracing::debug!(%error, "closing the database failed");
             }
         }
+    }
+
+    pub(crate) fn large_outputs(&self) -> Option<&LargeOutputs> {
+        self.0.options.large_outputs.as_ref()
     }
 
     pub(crate) fn read(&self) -> &DatabaseConnection {

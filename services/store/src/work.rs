@@ -79,6 +79,7 @@ impl Store {
             }
             db.commit().await?;
 
+            let (executions, open) = (self.with_outputs(executions).await?, self.with_outputs(open).await?);
             let mut open_by: HashMap<(String, Vec<u8>), Vec<TaskRun>> = HashMap::new();
             for row in open {
                 let key = (row.tenant.clone(), row.execution.clone());
@@ -139,7 +140,8 @@ impl Store {
         if let Some(task_id) = task_id {
             query = query.filter(task_runs::Column::TaskId.eq(task_id));
         }
-        query.all(self.read()).await?.into_iter().map(|row| Ok(rows::task_run(row)?.run)).collect()
+        let found = query.all(self.read()).await?;
+        self.with_outputs(found).await?.into_iter().map(|row| Ok(rows::task_run(row)?.run)).collect()
     }
 
     /// Open executions of these shards that are not parked, oldest first, after that one.

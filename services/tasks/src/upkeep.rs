@@ -133,7 +133,7 @@ pub trait Upkeep: Send + Sync + 'static {
         Err("Executions cannot be purged here".to_owned())
     }
 
-    /// The files of purged executions are deleted.
+    /// What purged executions had in internal storage is deleted, as far as it was to go.
     async fn files_purged(&self, _tenant: &Tenant, _ids: &[Id]) -> Result<(), String> {
         Err("Executions cannot be purged here".to_owned())
     }

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Answer, Receiver, Try, id};
+use support::{Answer, Receiver, Try, id, variables};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use windhover_storage::FileUri;
 use windhover_types::{Level, Tenant};
@@ -114,7 +114,8 @@ async fn a_body_that_does_not_come_whole_leaves_nothing() {
 #[tokio::test]
 async fn a_form_of_parts_sends_stored_files_by_their_content() {
     let receiver = Receiver::start().await;
-    let attempt = Try::default();
+    let flow = json!({"flow": {"namespace": "company.team", "id": "hello"}});
+    let attempt = Try { variables: variables(flow), ..Try::default() };
     let file: FileUri = "kestra:///company/team/_files/data.bin".parse().expect("a URI");
     attempt.files().put(&Tenant::main(), &file, vec![0xff, 0x00, b'x']).await.expect("a file");
     let properties = json!({"uri": receiver.base, "method": "POST", "contentType": "multipart/form-data",
@@ -123,6 +124,29 @@ async fn a_form_of_parts_sends_stored_files_by_their_content() {
     let body = receiver.last().body;
     let holds = |part: &[u8]| body.windows(part.len()).any(|window| window == part);
     assert!(holds(b"name=\"file\"; filename=\"data.bin\"") && holds(b"\r\n\r\n\xff\x00x\r\n"), "{body:?}");
+    // Whatever way a file is named, and wherever.
+    let newest = attempt.files().next_version(&Tenant::main(), "company.team", "data.bin").await.expect("a place");
+    attempt.files().put(&Tenant::main(), &newest, "newest").await.expect("a file");
+    let many = json!({"uri": receiver.base, "method": "POST", "contentType": "multipart/form-data", "formData": {
+        "first": "{{ fileURI('data.bin', version=1) }}", "own": "nsfile:///data.bin",
+        "named": {"name": "{{ 'n' }}.bin", "content": "nsfile://company.team/data.bin"}}});
+    assert_eq!(attempt.run(REQUEST, many.clone()).await.error(), "");
+    let body = receiver.last().text();
+    for (part, content) in [
+        ("\"first\"; filename=\"first\"", "\u{fffd}\u{0}x"),
+        ("\"own\"; filename=\"own\"", "newest"),
+        ("\"named\"; filename=\"n.bin\"", "newest"),
+    ] {
+        let part = format!("name={part}\r\nContent-Type: application/octet-stream\r\n\r\n{content}\r\n");
+        assert!(body.contains(&part), "{part:?} is not in {body:?}");
+    }
+    for (from, to, error) in [
+        ("nsfile:///data", "nsfile:///gone", "File 'gone.bin' was not found in namespace 'company.team'"),
+        ("nsfile://company.team", "nsfile://other", "Namespace 'other' is not allowed"),
+    ] {
+        let ran = attempt.run(REQUEST, serde_json::from_str(&many.to_string().replace(from, to)).expect("JSON")).await;
+        assert!(ran.error().contains(error), "{}", ran.error());
+    }
     let gone = properties.to_string().replace("_files/data.bin", "_files/gone.bin");
     let ran = attempt.run(REQUEST, serde_json::from_str(&gone).expect("JSON")).await;
     assert!(ran.error().contains("kestra:///company/team/_files/gone.bin was not found"), "{}", ran.error());

@@ -175,6 +175,13 @@ async fn files_of_a_namespace_are_uploaded_read_downloaded_and_deleted() {
         "a new version"
     );
 
+    // A file whose own name looks like a version of another.
+    let odd = json!({"filesMap": {"sql/q.sql.v2": file(&attempt, "odd").await}});
+    run(&attempt, "namespace.UploadFiles", odd).await;
+    let read = "{{ read('sql/q.sql.v2') }} {{ read(fileURI('sql/q.sql.v2')) }} {{ read(fileURI('sql/q.sql')) }}";
+    let shown = run(&attempt, "debug.Return", json!({ "format": read })).await.outputs();
+    assert_eq!(shown["value"], json!("odd odd select 2"));
+
     let downloaded = run(&attempt, "namespace.DownloadFiles", json!({"files": "q.sql"})).await.outputs();
     assert_eq!(content(&attempt, &downloaded["files"]["/sql/q.sql"]).await, "select 2");
     run(&attempt, "namespace.DeleteFiles", json!({"files": ["/sql/*"]})).await;

@@ -91,6 +91,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "windhover.storage.key-id",
         "access key of the bucket (default: the environment's AWS_... variables, or the machine's role)",
     ),
+    (
+        "windhover.storage.max-row-bytes",
+        "outputs of a task run or an execution that are larger go to internal storage instead of their row in the database; at least 1024 (default 262144)",
+    ),
     ("windhover.storage.prefix", "what the names of all files in the bucket begin with"),
     ("windhover.storage.region", "region of the bucket (default us-east-1)"),
     ("windhover.storage.secret-key", "secret of the access key of the bucket"),

@@ -1,23 +1,24 @@
 //! Servers of one part each, together on one Postgres and one Redis: what they need, what they show, how they end.
 
-use std::{
-    process::{Command, Output, Stdio},
-    time::Duration,
-};
+mod support;
+
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
+use support::{
+    http_posted,
+    refused::{KEY, PASSWORD, start, told},
+};
 use windhover_client::{
     Client, ClientOptions, NewExecution,
-    v1::{Execution, State},
+    v1::{Execution, ListExecutionsRequest, State},
 };
 use windhover_testkit::{
     Answer, Cluster, ClusterOptions, Postgres, Process, Receiver, Redis, Role, TOKEN, free_port, wait_until,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_windhover");
-/// One for all processes of an installation.
-const KEY: &str = "bW9kZXMtb2Ytd2luZGhvdmVyLW1hc3Rlci1rZXktMDE=";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Calls somebody with the worker that the flow's input names: none, or a group.
@@ -43,33 +44,6 @@ tasks:
     workerGroup: {key: gpu}
 ";
 
-/// `server MODE` with these variables; it must end by itself.
-async fn start(mode: &str, variables: &[(&str, &str)]) -> Result<Output> {
-    let folder = tempfile::tempdir()?;
-    let mut command = tokio::process::Command::new(BINARY);
-    command.args(["server", mode, "--data-dir"]).arg(folder.path());
-    command.args(["--port", &free_port()?.to_string(), "--management-port", &free_port()?.to_string()]);
-    command.env_remove("WINDHOVER_DATABASE_URL").env_remove("WINDHOVER_REDIS_URL");
-    command.env("WINDHOVER_BOOTSTRAP_TOKEN", TOKEN).env("WINDHOVER_MASTER_KEY", KEY).envs(variables.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let ended = tokio::time::timeout(PATIENCE, command.output()).await;
-    Ok(ended.with_context(|| format!("server {mode} with {variables:?} did not end"))??)
-}
-
-/// Code 1 and one sentence that holds all of these, and no password.
-#[track_caller]
-fn told(output: &Output, parts: &[&str]) -> Result<()> {
-    let said = String::from_utf8_lossy(&output.stderr);
-    let sentence = said.lines().find(|line| line.starts_with("windhover: ")).unwrap_or_default();
-    ensure!(
-        output.status.code() == Some(1) && parts.iter().all(|part| sentence.contains(part)),
-        "it should have said {parts:?}, and ended with {}:\n{said}",
-        output.status
-    );
-    ensure!(!said.contains("open sesame"), "it tells the password: {said}");
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_cannot_work_says_what_it_needs() -> Result<()> {
     let postgres = Postgres::shared().await?;
@@ -79,10 +53,11 @@ async fn a_part_that_cannot_work_says_what_it_needs() -> Result<()> {
     for mode in ["gateway", "executor", "worker", "scheduler"] {
         told(&start(mode, &[url]).await?, &[mode, "needs Redis", "WINDHOVER_REDIS_URL"])?;
     }
-    let nobody = format!("redis://:open sesame@127.0.0.1:{}", free_port()?).replace(' ', "%20");
+    let password = PASSWORD.replace(' ', "%20");
+    let nobody = format!("redis://:{password}@127.0.0.1:{}", free_port()?);
     let with = |redis| [url, ("WINDHOVER_REDIS_URL", redis)];
     told(&start("worker", &with(&nobody)).await?, &["127.0.0.1", "WINDHOVER_REDIS_URL"])?;
-    let wrong = redis_url.replace("redis://", "redis://:open%20sesame@");
+    let wrong = redis_url.replace("redis://", &format!("redis://:{password}@"));
     told(&start("worker", &with(&wrong)).await?, &["Redis", "password"])?;
     told(&start("worker", &with("http://localhost")).await?, &["windhover.redis.url", "redis://"])?;
     let group = [url, ("WINDHOVER_REDIS_URL", redis_url.as_str()), ("WINDHOVER_WORKER_GROUP", "a b")];
@@ -236,5 +211,62 @@ async fn tasks_of_a_group_wait_for_a_worker_of_the_group() -> Result<()> {
     worker.start().await?;
     ensure!(parts.ends(&execution).await? == State::Success, "{}", parts.cluster.last_lines(20));
     ensure!(parts.receiver.count() == 1, "the task was made {} times", parts.receiver.count());
+    Ok(())
+}
+
+const HOOK: &str = "id: hook
+namespace: company.team
+tasks:
+  - id: request
+    type: io.kestra.plugin.core.http.Request
+    uri: \"{{ trigger.body.url }}\"
+outputs:
+  - {id: said, type: STRING, value: \"{{ outputs.request.body }}\"}
+triggers:
+  - id: waiting
+    type: io.kestra.plugin.core.trigger.Webhook
+    key: k
+    wait: true
+    returnOutputs: true
+    responseCode: \"{{ outputs.request.code + 1 }}\"
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_shards_answers_webhooks_at_their_end_and_neither_callers_nor_it_take_them_along()
+-> Result<()> {
+    let parts = Parts::start().await?;
+    parts.client.apply_flow(HOOK).await?;
+    let receiver = &parts.receiver;
+    for (path, seconds) in [("/kept", 1), ("/left", 3), ("/stopped", 6)] {
+        let delay = Duration::from_secs(seconds);
+        receiver.answer(path, Answer { body: path.to_owned(), delay, ..Answer::default() });
+    }
+    let gateway = parts.process(Role::Gateway)?;
+    let call = |path: &str| {
+        let (port, body) = (gateway.port(), json!({"url": format!("{}{path}", receiver.url())}).to_string());
+        async move { http_posted(port, "/api/v1/executions/webhook/company.team/hook/k", &[], &body).await }
+    };
+    let answer = call("/kept").await?;
+    ensure!(answer.starts_with("HTTP/1.1 201 ") && answer.ends_with(r#"{"said":"/kept"}"#), "{answer}");
+
+    let leaves = tokio::spawn(call("/left"));
+    receiver.wait_for(2, PATIENCE).await?;
+    leaves.abort();
+    let waits = tokio::spawn(call("/stopped"));
+    receiver.wait_for(3, PATIENCE).await?;
+    ensure!(gateway.terminate().await? == Some(0), "{}", gateway.last_lines(20));
+    let answer = waits.await??;
+    ensure!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("the server is stopping"), "{answer}");
+
+    gateway.start().await?;
+    let client = Client::connect(ClientOptions::new(gateway.address()).token(TOKEN)).await?;
+    let all = ListExecutionsRequest { filter: "flow = \"hook\"".to_owned(), ..Default::default() };
+    let all = client.list_executions(all).await?.executions;
+    ensure!(all.len() == 3, "{all:#?}");
+    for execution in &all {
+        let ended = client.wait(&execution.id, Some(PATIENCE)).await?;
+        ensure!(ended.current_state() == State::Success, "{ended:#?}\n{}", parts.cluster.last_lines(20));
+    }
+    ensure!(receiver.count() == 3, "a task was made more than once");
     Ok(())
 }

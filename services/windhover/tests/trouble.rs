@@ -1,25 +1,21 @@
 //! Trouble from outside, with real processes and servers: what an operator is told, and that the work goes on when the
 //! cause is gone.
 
-use std::{
-    collections::BTreeMap,
-    process::{Output, Stdio},
-    time::Duration,
-};
+mod support;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use support::refused::{KEY, start, told};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use windhover_client::{
     Client, ClientOptions, FollowOptions, NewExecution,
     v1::{Execution, GetExecutionRequest, RestartExecutionRequest, State, TaskRun, follow_execution_response::Event},
 };
-use windhover_testkit::{
-    Answer, Cluster, ClusterOptions, Postgres, Process, Receiver, Redis, Role, TOKEN, free_port, wait_until,
-};
+use windhover_testkit::{Answer, Cluster, ClusterOptions, Postgres, Process, Receiver, Redis, Role, TOKEN, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_windhover");
-const KEY: &str = "dHJvdWJsZS13aXRoLXdpbmRob3Zlci1tYXN0ZXIta2U=";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 const QUICK: &str = "id: quick
@@ -117,31 +113,6 @@ async fn health(process: &Process, part: &str) -> Result<Value> {
     let (_, body) = process.get("/health").await.with_context(|| format!("{} does not answer", process.name()))?;
     let health: Value = serde_json::from_str(&body)?;
     Ok(health["details"][part].clone())
-}
-
-/// `server MODE` with these variables; it must end by itself.
-async fn start(mode: &str, variables: &[(&str, &str)]) -> Result<Output> {
-    let folder = tempfile::tempdir()?;
-    let mut command = tokio::process::Command::new(BINARY);
-    command.args(["server", mode, "--data-dir"]).arg(folder.path());
-    command.args(["--port", &free_port()?.to_string(), "--management-port", &free_port()?.to_string()]);
-    command.env("WINDHOVER_BOOTSTRAP_TOKEN", TOKEN).env("WINDHOVER_MASTER_KEY", KEY).envs(variables.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let ended = tokio::time::timeout(PATIENCE, command.output()).await;
-    Ok(ended.with_context(|| format!("server {mode} with {variables:?} did not end"))??)
-}
-
-/// Code 1, and one sentence that holds all of these.
-#[track_caller]
-fn told(output: &Output, parts: &[&str]) -> Result<()> {
-    let said = String::from_utf8_lossy(&output.stderr);
-    let sentence = said.lines().find(|line| line.starts_with("windhover: ")).unwrap_or_default();
-    ensure!(
-        output.status.code() == Some(1) && parts.iter().all(|part| sentence.contains(part)),
-        "it should have said {parts:?}, and ended with {}:\n{said}",
-        output.status
-    );
-    Ok(())
 }
 
 /// What Postgres says when its disk is full, from every statement that adds rows to these.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use support::{Database, Server, http_get};
 use windhover_client::{
     Client, NewExecution,
-    v1::{Execution, GetExecutionRequest, State},
+    v1::{Execution, GetExecutionRequest, ResumeExecutionRequest, State, View},
 };
 use windhover_testkit::{Postgres, wait_until};
 
@@ -103,10 +103,37 @@ outputs:
   - {id: sizes, type: STRING, value: '{{ outputs.old.size }} {{ outputs.get.value }} {{ outputs.expired.size }} {{ outputs.all.size }}'}
 ";
 
+/// Its outputs, and those of its first task, are too large for a row. The second task runs after a pause.
+const LARGE: &str = "id: large
+namespace: company.large
+inputs: [{id: text, type: STRING}]
+tasks:
+  - {id: make, type: io.kestra.plugin.core.output.OutputValues, values: {text: '{{ inputs.text }}', n: 7}}
+  - {id: wait, type: io.kestra.plugin.core.flow.Pause}
+  - {id: files, type: io.kestra.plugin.core.storage.PurgeCurrentExecutionFiles}
+  - {id: use, type: io.kestra.plugin.core.debug.Return, format: '{{ outputs.make.values.text | length }} {{ outputs.make.values.n }}'}
+outputs:
+  - {id: all, type: STRING, value: '{{ outputs.make.values.text }}'}
+  - {id: length, type: STRING, value: '{{ outputs.use.value }}'}
+";
+
+/// Takes the executions, and leaves their files.
+const PURGE_LARGE: &str = "id: purge_large
+namespace: company.ops
+tasks:
+  - id: executions
+    type: io.kestra.plugin.core.execution.PurgeExecutions
+    namespace: company.large
+    purgeStorage: false
+    endDate: \"{{ now() }}\"
+outputs:
+  - {id: purged, type: INT, value: '{{ outputs.executions.executionsCount }}'}
+";
+
 struct Running {
     server: Server,
     client: Client,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Running {
@@ -115,10 +142,10 @@ impl Running {
         let mut server = Server::new(database, folder.path())?;
         server.start().await?;
         let client = server.client().await?;
-        for flow in [LOAD, COUNT, PURGE, WAITS, RESUME, KEYS] {
+        for flow in [LOAD, COUNT, PURGE, WAITS, RESUME, KEYS, LARGE, PURGE_LARGE] {
             client.apply_flow(flow).await?;
         }
-        Ok(Self { server, client, _folder: folder })
+        Ok(Self { server, client, folder })
     }
 
     async fn run(&self, new: NewExecution) -> Result<(Execution, Value)> {
@@ -129,6 +156,15 @@ impl Running {
         ensure!(ended.current_state() == State::Success, "{}: {said:?}", ended.flow_id);
         let outputs = ended.outputs.as_ref().map(|outputs| serde_json::from_str(&outputs.text)).transpose()?;
         Ok((ended, outputs.unwrap_or_default()))
+    }
+
+    async fn reaches(&self, id: &str, state: State) -> Result<()> {
+        wait_until(&format!("{state:?}"), PATIENCE, || async {
+            let request = GetExecutionRequest { execution_id: id.to_owned(), ..GetExecutionRequest::default() };
+            let found = self.client.get_execution(request).await.ok()?.execution?;
+            (found.current_state() == state).then_some(())
+        })
+        .await
     }
 
     async fn there(&self, id: &str) -> bool {
@@ -151,12 +187,7 @@ async fn flows_look_after_their_tenant(database: Database) -> Result<()> {
     ensure!(counted == json!({"total": 3, "flows": 2}), "{counted}");
 
     let waits = running.client.create_execution(NewExecution::of("company.data", "waits")).await?;
-    wait_until("the pause", PATIENCE, || async {
-        let request = GetExecutionRequest { execution_id: waits.id.clone(), ..GetExecutionRequest::default() };
-        let found = running.client.get_execution(request).await.ok()?.execution?;
-        (found.current_state() == State::Paused).then_some(())
-    })
-    .await?;
+    running.reaches(&waits.id, State::Paused).await?;
     running.run(NewExecution::of("company.ops", "resume").input("id", waits.id.clone())).await?;
     let resumed = running.client.wait(&waits.id, Some(PATIENCE)).await?;
     let outputs: Value = serde_json::from_str(&resumed.outputs.context("outputs")?.text)?;
@@ -181,6 +212,46 @@ async fn flows_look_after_their_tenant(database: Database) -> Result<()> {
         "it was resumed again"
     );
     Ok(())
+}
+
+async fn large_outputs_outlive_a_process_and_go_with_their_execution(database: Database) -> Result<()> {
+    let mut running = Running::start(database).await?;
+    let text: String = ('a'..='z').cycle().take(1 << 20).collect();
+    let new = NewExecution::of("company.large", "large").input("text", text.clone());
+    let id = running.client.create_execution(new).await?.id;
+    running.reaches(&id, State::Paused).await?;
+    let kept = running.folder.path().join("storage/main/_outputs").join(&id);
+    ensure!(kept.read_dir()?.count() == 1, "the first task's outputs are in a file");
+
+    running.server.kill()?;
+    running.server.start().await?;
+    running.client = running.server.client().await?;
+    running.client.resume_execution(ResumeExecutionRequest { execution_id: id.clone(), ..Default::default() }).await?;
+    running.reaches(&id, State::Success).await?;
+    ensure!(kept.read_dir()?.count() == 2, "the execution's own are in another");
+    let request = GetExecutionRequest { execution_id: id.clone(), view: View::Full.into() };
+    let ended = running.client.get_execution(request).await?.execution.context("the execution")?;
+    let outputs: Value = serde_json::from_str(&ended.outputs.context("outputs")?.text)?;
+    ensure!(outputs == json!({"all": text, "length": "1048576 7"}), "{}", outputs["length"]);
+    let of_task = ended.task_runs.iter().find(|run| run.task_id == "make").and_then(|run| run.outputs.as_ref());
+    let of_task: Value = serde_json::from_str(&of_task.context("outputs of the task")?.text)?;
+    ensure!(of_task == json!({"values": {"text": text, "n": 7}}), "the outputs of the task differ");
+
+    let (_, purged) = running.run(NewExecution::of("company.ops", "purge_large")).await?;
+    ensure!(purged == json!({"purged": 1}), "{purged}");
+    ensure!(!running.there(&id).await && !kept.exists(), "the execution is gone, its outputs are not");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_outputs_outlive_a_process_and_go_with_their_execution_on_sqlite() -> Result<()> {
+    large_outputs_outlive_a_process_and_go_with_their_execution(Database::Sqlite).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_outputs_outlive_a_process_and_go_with_their_execution_on_postgres() -> Result<()> {
+    let database = Database::Postgres(Postgres::shared().await?.fresh_database().await?);
+    large_outputs_outlive_a_process_and_go_with_their_execution(database).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

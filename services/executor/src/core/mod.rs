@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use windhover_engine::{Env, Event, Fact, FactValue, Moment, Run, Step, new_execution, step};
 use windhover_store::{
     CommitError, InboxKey, InboxMessage, InboxRow, ParkedRow, RequestIdRow, StoredRun, TimerKey, TimerRow,
@@ -72,6 +75,9 @@ pub(crate) struct FactRequest {
     pub(crate) facts: Vec<Fact>,
 }
 
+/// Nobody is left to send anything.
+struct Closed;
+
 enum Work {
     Create(Box<CreateWork>),
     Step(Id),
@@ -80,6 +86,8 @@ enum Work {
 pub(crate) struct Core {
     flows: Flows,
     env: Arc<Env>,
+    /// For its waits.
+    runtime: Handle,
     /// Number of shards of the installation.
     shards: u16,
     /// Which of them are this process's.
@@ -104,6 +112,9 @@ pub(crate) struct Core {
     /// Batches that were handed over, and those that came back.
     submitted: u64,
     returned: u64,
+    submitted_at: Instant,
+    /// How long the last batch that was committed was away.
+    last_commit: Duration,
     /// Told once so many batches are back.
     leaving: Vec<(u64, oneshot::Sender<()>)>,
     /// Inbox rows that it deals with.
@@ -126,10 +137,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// Within a runtime that goes on for as long as the core runs.
     pub(crate) fn new(flows: Flows, env: Arc<Env>, shards: u16, membership: Membership, links: Links) -> Self {
         Self {
             flows,
             env,
+            runtime: Handle::current(),
             shards,
             owned: vec![false; usize::from(shards)],
             membership,
@@ -145,6 +158,8 @@ impl Core {
             generation: 0,
             submitted: 0,
             returned: 0,
+            submitted_at: Instant::now(),
+            last_commit: Duration::ZERO,
             leaving: Vec::new(),
             in_flight: HashSet::new(),
             done: RecentIds::default(),
@@ -164,9 +179,9 @@ impl Core {
             let has_turn = self.ready.turn(Instant::now()) == Turn::Now || !self.ready_slots.is_empty();
             let idle = !has_turn || self.open.is_full();
             let input = if idle && (self.committing || self.open.is_empty()) {
-                match inputs.blocking_recv() {
-                    Some(input) => Some(input),
-                    None => return,
+                match self.next_input(&mut inputs) {
+                    Ok(next) => next,
+                    Err(Closed) => return,
                 }
             } else {
                 inputs.try_recv().ok()
@@ -198,6 +213,22 @@ impl Core {
                 return;
             }
         }
+    }
+
+    /// Waits for something to do; `None`: a tenant has rested after its round.
+    fn next_input(&self, inputs: &mut mpsc::UnboundedReceiver<Input>) -> Result<Option<Input>, Closed> {
+        let next = match self.ready.turn(Instant::now()) {
+            // A full batch takes nothing more.
+            Turn::At(until) if !self.open.is_full() => {
+                let next = async { tokio::time::timeout_at(until.into(), inputs.recv()).await };
+                match self.runtime.block_on(next) {
+                    Ok(next) => next,
+                    Err(_) => return Ok(None),
+                }
+            }
+            _ => inputs.blocking_recv(),
+        };
+        next.map(Some).ok_or(Closed)
     }
 
     fn absorb(&mut self, input: Input) {
@@ -234,7 +265,10 @@ impl Core {
             }
             Input::Facts { execution, facts } => self.known(execution, facts),
             Input::Unreadable { tenant, execution } => self.unreadable(tenant, execution),
-            Input::Committed(batch) => self.committed(*batch),
+            Input::Committed(batch) => {
+                self.last_commit = self.submitted_at.elapsed();
+                self.committed(*batch);
+            }
             Input::Refused { batch, error, moved } => self.refused(*batch, error, &moved),
             Input::Slots { name, rows } => self.slots_loaded(name, rows),
             Input::ShardsTaken(shards) => self.take_shards(&shards),
@@ -315,7 +349,9 @@ impl Core {
         batch.batch.flow_versions = batch.flow_versions.drain().collect();
         batch.generation = self.generation;
         self.committing = true;
-        self.ready.next_round();
+        let now = Instant::now();
+        self.ready.next_round(now, self.last_commit);
+        self.submitted_at = now;
         self.submitted += 1;
         let _ = self.links.commit.send(Box::new(batch));
     }

@@ -55,13 +55,12 @@ pub(super) fn file_uri(frame: &mut Frame<'_, '_>, args: &Args) -> Answer {
         FileRef::Storage { uri, .. } | FileRef::Local { uri } => return Ok(Value::text(uri)),
         FileRef::Namespace { namespace, path, version } => (namespace, path, version),
     };
-    let plain = format!("{STORAGE}/{}/_files/{path}", namespace.replace('.', "/"));
-    match info(frame, &file, "fileURI") {
-        Ok(FileAnswer::Found(info)) if info.version > 1 => Ok(Value::text(format!("{plain}.v{}", info.version))),
-        Ok(FileAnswer::Absent) if version.is_some() => Err(no_such_version(&file)),
-        Ok(FileAnswer::NoSuchVersion) => Err(no_such_version(&file)),
-        Ok(_) => Ok(Value::text(plain)),
-        Err(fault) => Err(fault),
+    match info(frame, &file, "fileURI")? {
+        FileAnswer::Found(info) => Ok(Value::text(info.uri)),
+        FileAnswer::Absent if version.is_none() => {
+            Ok(Value::text(format!("{STORAGE}/{}/_files/{path}", namespace.replace('.', "/"))))
+        }
+        FileAnswer::Absent | FileAnswer::NoSuchVersion => Err(no_such_version(&file)),
     }
 }
 

@@ -82,7 +82,14 @@ impl Services for World {
     fn file_info(&self, file: &FileRef, _function: &str) -> Result<FileAnswer<FileInfo>, Interrupt> {
         Ok(match self.find(file) {
             FileAnswer::Found((content, version)) => {
-                FileAnswer::Found(FileInfo { size: content.len() as u64, version })
+                let uri = match file {
+                    FileRef::Storage { uri, .. } | FileRef::Local { uri } => uri.clone(),
+                    FileRef::Namespace { namespace, path, .. } => {
+                        let suffix = if version > 1 { format!(".v{version}") } else { String::new() };
+                        format!("kestra:///{}/_files/{path}{suffix}", namespace.replace('.', "/"))
+                    }
+                };
+                FileAnswer::Found(FileInfo { size: content.len() as u64, uri })
             }
             FileAnswer::Absent => FileAnswer::Absent,
             FileAnswer::NoSuchVersion => FileAnswer::NoSuchVersion,

@@ -22,7 +22,7 @@ pub(super) const HTTP_OPTIONS: &[PropertySpec] = &[
     new(
         "auth",
         Kind::Object(&[
-            new("type", Kind::Choice(&["BASIC", "BEARER", "DIGEST"])).except("DIGEST"),
+            new("type", Kind::Choice(&["BASIC", "BEARER", "DIGEST"])),
             new("username", Kind::Text),
             new("password", Kind::Text),
             new("token", Kind::Text),

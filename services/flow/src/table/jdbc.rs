@@ -24,7 +24,7 @@ const JDBC: [PropertySpec; 17] = [
     new("sslRootCert", Kind::Text),
     new("sslCert", Kind::Text),
     new("sslKey", Kind::Text),
-    new("sslKeyPassword", Kind::Text).unbuilt(),
+    new("sslKeyPassword", Kind::Text),
     // Older ways to say `fetchType`.
     new("fetch", Kind::Bool),
     new("fetchOne", Kind::Bool),

@@ -1,6 +1,7 @@
-//! What is not gRPC on the port: webhooks, and JSON errors for everything else.
+//! What is not gRPC on the port: webhooks, files of executions, and JSON errors for everything else.
 
 mod body;
+mod download;
 mod short;
 mod waiting;
 mod webhook;
@@ -13,7 +14,7 @@ use axum::{
     extract::{Request, rejection::PathRejection},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::any,
+    routing::{any, get},
 };
 use futures::FutureExt;
 use http::{HeaderValue, StatusCode, header};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use windhover_proto::metadata;
 use windhover_types::{Error, ErrorKind};
 
+pub(crate) use download::Downloads;
 pub(crate) use webhook::Webhooks;
 
 use crate::{
@@ -29,7 +31,12 @@ use crate::{
 };
 
 /// The HTTP side of the port.
-pub(crate) fn router(webhooks: Arc<Webhooks>) -> Router {
+pub(crate) fn router(webhooks: Arc<Webhooks>, downloads: Arc<Downloads>) -> Router {
+    let downloads = Router::new()
+        .route("/api/v1/executions/{execution}/file", get(download::of_caller))
+        .route("/api/v1/{tenant}/executions/{execution}/file", get(download::in_tenant))
+        .method_not_allowed_fallback(only_read)
+        .with_state(downloads);
     Router::new()
         .route("/api/v1/executions/webhook/{namespace}/{flow}/{key}", any(webhook::in_default_tenant))
         .route("/api/v1/{tenant}/executions/webhook/{namespace}/{flow}/{key}", any(webhook::in_tenant))
@@ -37,7 +44,12 @@ pub(crate) fn router(webhooks: Arc<Webhooks>) -> Router {
         .route("/api/v1/triggers/webhook/{key}", any(short::with_key))
         .fallback(unknown_path)
         .with_state(webhooks)
+        .merge(downloads)
         .layer(middleware::from_fn(around))
+}
+
+async fn only_read() -> HttpError {
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "files are read here, by GET")
 }
 
 async fn unknown_path() -> HttpError {
@@ -131,6 +143,9 @@ impl IntoResponse for HttpError {
             }
         }
         let mut response = json_response(self.status, &body);
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -21,6 +21,8 @@ use crate::{
 };
 
 const MAX_BATCH: usize = 1_000;
+/// Executions of a batch that are made out before other calls get a turn.
+const MADE_OUT: usize = 8;
 /// Task runs inside an execution at most.
 pub(super) const MAX_TASK_RUNS: u64 = 1_000;
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -220,8 +222,15 @@ impl ExecutionApi {
         if !(1..=MAX_BATCH).contains(&count) {
             return Err(invalid("requests", format!("1 to {MAX_BATCH}; these are {count}")));
         }
-        // All at once, so that they meet in as few commits as possible; results keep the order of the requests.
-        let results = stream::iter(request.requests)
+        // Together, so that they meet in few commits; some at a time, so that other calls need not wait until all of
+        // them are made out. Results keep the order of the requests.
+        let results = stream::iter(request.requests.into_iter().enumerate())
+            .then(|(index, request)| async move {
+                if index % MADE_OUT == MADE_OUT - 1 {
+                    tokio::task::yield_now().await;
+                }
+                request
+            })
             .map(|request| async {
                 use proto::batch_create_executions_result::Outcome;
                 let outcome = match self.0.creator.create(tenant, request, parent.clone()).await {

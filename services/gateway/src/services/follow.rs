@@ -25,7 +25,7 @@ use tonic::Status;
 use windhover_engine::TaskRun;
 use windhover_executor::now;
 use windhover_proto::v1::{self as proto, follow_execution_response::Event};
-use windhover_store::{LogFilter, Snapshot};
+use windhover_store::{LogFilter, Snapshot, TaskRunFilter};
 use windhover_types::{Id, Tenant};
 
 use self::position::{Position, Round};
@@ -250,7 +250,11 @@ impl Follower {
     async fn send_all(&mut self, from: u32, mut wanted: impl FnMut(&TaskRun) -> bool) -> Result<(), Stop> {
         let mut after = from.checked_sub(1);
         loop {
-            let runs = self.shared.task_runs(&self.tenant, self.id, after, PAGE).await?;
+            let (store, all) = (&self.shared.store, TaskRunFilter::default());
+            let runs = match self.full {
+                true => store.list_task_runs(&self.tenant, self.id, &all, after, PAGE).await?,
+                false => store.list_task_runs_without_outputs(&self.tenant, self.id, &all, after, PAGE).await?,
+            };
             for run in &runs {
                 if wanted(run) {
                     self.send_task_run(run).await?;

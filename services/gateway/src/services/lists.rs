@@ -199,7 +199,10 @@ impl ExecutionApi {
             true,
             |after, limit| async move {
                 let after = after.and_then(|bytes| bytes.try_into().ok()).map(Id::from_bytes);
-                Ok(store.list_executions(tenant, filter, after, limit).await?)
+                Ok(match full {
+                    true => store.list_executions(tenant, filter, after, limit).await?,
+                    false => store.list_executions_without_outputs(tenant, filter, after, limit).await?,
+                })
             },
             |execution| execution.id.as_bytes().to_vec(),
             |_| true,
@@ -238,7 +241,10 @@ impl ExecutionApi {
             filter.is_empty(),
             |after, limit| async move {
                 let after = after.as_deref().and_then(number).and_then(|seq| u32::try_from(seq).ok());
-                Ok(store.list_task_runs(tenant, id, narrowed, after, limit).await?)
+                Ok(match full {
+                    true => store.list_task_runs(tenant, id, narrowed, after, limit).await?,
+                    false => store.list_task_runs_without_outputs(tenant, id, narrowed, after, limit).await?,
+                })
             },
             |run| i64::from(run.seq).to_be_bytes().to_vec(),
             |run| filter.holds(run),

@@ -3,6 +3,7 @@
 mod actions;
 mod calls;
 mod cluster;
+mod downloads;
 mod follow;
 mod http;
 mod namespaces;

@@ -27,7 +27,7 @@ use windhover_proto::{
     },
 };
 use windhover_queue::{InProcessHints, InProcessJobs, JobsConfig, in_process_wakeups};
-use windhover_storage::{CryptoError, DataKey, Keyring, MasterKey};
+use windhover_storage::{CryptoError, DataKey, Files, Keyring, MasterKey};
 use windhover_store::{Registration, ServiceInfo, Store, StoreOptions};
 use windhover_tasks::InlineTaskTable;
 use windhover_telemetry::{Metrics, MetricsConfig};
@@ -52,6 +52,7 @@ struct Parts {
     keyring: Keyring,
     secrets: Arc<Secrets>,
     jobs: Arc<InProcessJobs>,
+    files: Files,
     settings: Settings,
 }
 
@@ -72,6 +73,7 @@ impl Serving {
             .keyring(parts.keyring.clone())
             .secrets(parts.secrets.clone())
             .jobs(parts.jobs.clone())
+            .files(parts.files.clone())
             .token_key([7; 32])
             .settings(parts.settings.clone())
             .build()
@@ -184,7 +186,8 @@ impl Server {
         let (executor, handle) = Executor::start(config).await.unwrap();
         let settings =
             Settings { bootstrap_token: Some(Secret::new(BOOTSTRAP)), stop_grace: Duration::from_secs(5), ..settings };
-        let parts = Parts { store, flows, handle, keyring, secrets, jobs, settings };
+        let files = Files::local(folder.path()).unwrap();
+        let parts = Parts { store, flows, handle, keyring, secrets, jobs, files, settings };
         let serving = Serving::start(&parts).await;
         Self {
             address: serving.address,
@@ -206,6 +209,11 @@ impl Server {
 
     pub(crate) fn instance(&self) -> String {
         self.executor.instance().borrow().to_string()
+    }
+
+    /// Internal storage.
+    pub(crate) fn files(&self) -> &Files {
+        &self.parts.files
     }
 
     pub(crate) fn local() -> Settings {

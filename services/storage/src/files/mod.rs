@@ -60,6 +60,8 @@ pub struct S3Config {
 #[derive(Clone)]
 pub struct Files {
     store: Arc<dyn ObjectStore>,
+    /// The same place; what it has written survives the loss of power.
+    durable: Arc<dyn ObjectStore>,
     prefix: Path,
 }
 
@@ -77,7 +79,9 @@ impl Files {
     /// The folder cannot be used.
     pub fn local(folder: &FolderPath) -> Result<Self, FilesError> {
         let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| unavailable(&error))?;
-        Ok(Self { store: Arc::new(store.with_automatic_cleanup(true)), prefix: Path::default() })
+        let store = store.with_automatic_cleanup(true);
+        let durable = Arc::new(store.clone().with_fsync(true));
+        Ok(Self { store: Arc::new(store), durable, prefix: Path::default() })
     }
 
     /// In an S3 bucket or what speaks its protocol. Sends nothing yet.
@@ -97,13 +101,26 @@ impl Files {
         }
         let store = builder.build().map_err(|error| unavailable(&error))?;
         let prefix = config.prefix.split('/').filter(|part| !part.is_empty()).map(PathPart::from).collect();
-        Ok(Self { store: Arc::new(store), prefix })
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        Ok(Self { durable: Arc::clone(&store), store, prefix })
     }
 
     /// Writes a file; one that is there is replaced.
     pub async fn put(&self, tenant: &Tenant, uri: &FileUri, content: impl Into<Bytes>) -> Result<(), FilesError> {
         let payload = PutPayload::from(content.into());
         self.store.put(&self.place(tenant, uri), payload).await.map_err(|error| self.failed(error, uri))?;
+        Ok(())
+    }
+
+    /// Writes a file that a commit of the store relies on: it is on the disk when this returns.
+    pub async fn put_durably(
+        &self,
+        tenant: &Tenant,
+        uri: &FileUri,
+        content: impl Into<Bytes>,
+    ) -> Result<(), FilesError> {
+        let payload = PutPayload::from(content.into());
+        self.durable.put(&self.place(tenant, uri), payload).await.map_err(|error| self.failed(error, uri))?;
         Ok(())
     }
 

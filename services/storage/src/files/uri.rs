@@ -6,6 +6,8 @@ use windhover_expression::slugify;
 use windhover_types::Id;
 
 const SCHEME: &str = "kestra://";
+/// Where outputs lie that are too large for a row of the store. No namespace begins like this.
+const OUTPUTS: &str = "/_outputs";
 /// Of one file name on the usual file systems.
 const MAX_SEGMENT: usize = 255;
 
@@ -23,6 +25,8 @@ pub enum UriError {
     Parent(String),
     #[error("'{0}' names no file")]
     Empty(String),
+    #[error("'{0}' is not allowed: what lies there belongs to the server")]
+    Reserved(String),
     #[error("the name of a file is at most {MAX_SEGMENT} bytes long and holds no control characters")]
     Segment,
 }
@@ -31,13 +35,8 @@ impl FromStr for FileUri {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Self, UriError> {
-        let path = text.strip_prefix(SCHEME).filter(|path| path.starts_with('/'));
-        let Some(path) = path else { return Err(UriError::Scheme(text.to_owned())) };
-        Self::from_segments(path.split('/')).map_err(|error| match error {
-            UriError::Parent(_) => UriError::Parent(text.to_owned()),
-            UriError::Empty(_) => UriError::Empty(text.to_owned()),
-            other => other,
-        })
+        let uri = Self::parse(text)?;
+        if uri.is_of_outputs() { Err(UriError::Reserved(text.to_owned())) } else { Ok(uri) }
     }
 }
 
@@ -48,6 +47,16 @@ impl fmt::Display for FileUri {
 }
 
 impl FileUri {
+    fn parse(text: &str) -> Result<Self, UriError> {
+        let path = text.strip_prefix(SCHEME).filter(|path| path.starts_with('/'));
+        let Some(path) = path else { return Err(UriError::Scheme(text.to_owned())) };
+        Self::from_segments(path.split('/')).map_err(|error| match error {
+            UriError::Parent(_) => UriError::Parent(text.to_owned()),
+            UriError::Empty(_) => UriError::Empty(text.to_owned()),
+            other => other,
+        })
+    }
+
     /// Empty segments and `.` are left out.
     fn from_segments<'a>(segments: impl Iterator<Item = &'a str>) -> Result<Self, UriError> {
         let mut path = String::new();
@@ -131,6 +140,25 @@ impl FileUri {
         self.0.starts_with("/_uploads/")
     }
 
+    /// Directory of the outputs of an execution that are too large for rows of the store. It is not among the files of
+    /// the execution: a flow that deletes those keeps its outputs. No text that a user writes leads there.
+    pub fn outputs(execution: Id) -> Self {
+        Self(format!("{OUTPUTS}/{execution}"))
+    }
+
+    /// The file of such outputs, out of its own text.
+    ///
+    /// # Errors
+    /// The text names no file of outputs.
+    pub fn of_outputs(text: &str) -> Result<Self, UriError> {
+        let uri = Self::parse(text)?;
+        if uri.is_of_outputs() { Ok(uri) } else { Err(UriError::Empty(text.to_owned())) }
+    }
+
+    fn is_of_outputs(&self) -> bool {
+        self.segments().next().is_some_and(|first| first == &OUTPUTS[1..])
+    }
+
     /// Directory of a namespace's files.
     pub fn namespace(namespace: &str) -> Self {
         Self(format!("/{}/_files", namespace.replace('.', "/")))
@@ -155,6 +183,21 @@ mod tests {
         assert!(matches!(uri("kestra:///"), Err(UriError::Empty(_))));
         assert_eq!(uri(&format!("kestra:///{}", "a".repeat(256))), Err(UriError::Segment));
         assert_eq!(uri("kestra:///a\0b"), Err(UriError::Segment));
+    }
+
+    #[test]
+    fn outputs_of_executions_are_reached_by_the_server_alone() -> Result<(), UriError> {
+        let id = Id::from_bytes([7; 16]);
+        let file = FileUri::outputs(id).below("execution-1.json")?;
+        assert_eq!(file.to_string(), format!("kestra:///_outputs/{id}/execution-1.json"));
+        assert_eq!(FileUri::of_outputs(&file.to_string()), Ok(file.clone()));
+        for text in [file.to_string(), file.to_string().replace("/_outputs/", "//./_outputs//")] {
+            assert_eq!(uri(&text), Err(UriError::Reserved(text.clone())));
+        }
+        assert!(FileUri::of_outputs("kestra:///company/_outputs/x").is_err());
+        assert!(FileUri::of_outputs("kestra:///_outputs/../company/x").is_err());
+        assert!(uri("kestra:///company/_outputs/x").is_ok());
+        Ok(())
     }
 
     #[test]

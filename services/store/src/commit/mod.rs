@@ -5,6 +5,7 @@
 //! then is it found out what differs, so that the common case pays nothing for it.
 
 mod diagnose;
+mod outputs;
 mod statements;
 mod transport;
 mod write;
@@ -101,7 +102,8 @@ impl Store {
             return Err(CommitError::RequestIds(vec![first]));
         }
         let shards = self.shards().await.map_err(failed)?;
-        let writing = Writing { batch, shards, only: None };
+        let outputs = self.outputs_of(batch).await?;
+        let writing = Writing { batch, outputs: &outputs, shards, only: None };
         let mut tries = 0;
         loop {
             let transaction = self.begin().await.map_err(|error| failed(error.into()))?;
@@ -270,7 +272,11 @@ fn failed(error: StoreError) -> CommitError {
     let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
     match error {
         StoreError::Unavailable(error) => unavailable(&error),
-        StoreError::Database(_) | StoreError::Corrupt { .. } | StoreError::NoTenant => CommitError::Refused(reason),
+        StoreError::StorageUnavailable(_) => CommitError::Unavailable(reason),
+        StoreError::Database(_)
+        | StoreError::Corrupt { .. }
+        | StoreError::OutputsGone { .. }
+        | StoreError::NoTenant => CommitError::Refused(reason),
     }
 }
 

@@ -7,13 +7,16 @@ use sea_orm::{ConnectionTrait, DbErr};
 use windhover_engine::{Execution, MetricKind};
 use windhover_types::{Id, shard_of};
 
-use super::statements::*;
+use super::{
+    outputs::{Outputs, WithOutputs},
+    statements::*,
+};
 use crate::{
     Batch, TaskRunKey, TaskRunRow,
     bulk::{
         self, boolean, free_text, id, id_or_null, int, int_or_null, tenant, text, text_or_null, time, time_or_null,
     },
-    rows::{self, FORMAT, json, json_or_null},
+    rows::{self, json, json_or_null},
     triggers::write_advances,
     windows::{insert_offers, take_offers},
 };
@@ -34,6 +37,7 @@ impl Count {
 /// A batch, or what of it belongs to some executions.
 pub(super) struct Writing<'a> {
     pub(super) batch: &'a Batch,
+    pub(super) outputs: &'a Outputs<'a>,
     pub(super) shards: u16,
     /// `None`: all.
     pub(super) only: Option<&'a HashSet<Id>>,
@@ -70,9 +74,10 @@ impl Writing<'_> {
     }
 
     pub(super) async fn insert_executions(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
-        let selected = self.select(&self.batch.new_executions, |row| row.id, |row| (row.tenant.clone(), row.id));
+        let selected = self.executions(&self.outputs.new_executions);
         let mut rows = INSERT_EXECUTIONS.rows(selected.len());
-        for execution in selected {
+        for new in selected {
+            let execution = new.row;
             rows.push([
                 tenant(&execution.tenant),
                 id(execution.id),
@@ -87,7 +92,7 @@ impl Writing<'_> {
                 time_or_null(execution.state.ended()),
                 text(json(&execution.labels)),
                 text(json(&*execution.inputs)),
-                text_or_null(json_or_null(execution.outputs.as_ref())),
+                new.outputs(),
                 text_or_null(json_or_null(execution.variables.as_deref())),
                 text(json(&rows::Origin::of(execution))),
                 text_or_null(execution.trigger.as_ref().map(|trigger| free_text(&trigger.id))),
@@ -95,7 +100,7 @@ impl Writing<'_> {
                 id_or_null(execution.parent.as_ref().map(|parent| parent.execution_id)),
                 text(json(&execution.state)),
                 text(json(&rows::Progress::of(execution))),
-                int(FORMAT),
+                new.format(),
                 int(execution.version),
             ]);
         }
@@ -103,10 +108,10 @@ impl Writing<'_> {
     }
 
     pub(super) async fn update_executions(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
-        let selected = self.select(&self.batch.changed_executions, |row| row.id, |row| (row.tenant.clone(), row.id));
+        let selected = self.executions(&self.outputs.changed_executions);
         let mut rows = UPDATE_EXECUTIONS.rows(selected.len());
-        for execution in selected {
-            rows.push(changed_execution(execution));
+        for changed in selected {
+            rows.push(changed_execution(changed));
         }
         count(rows, db).await
     }
@@ -114,8 +119,8 @@ impl Writing<'_> {
     pub(super) async fn insert_task_runs(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
         let new = self.task_runs(|row| row.run.version == 1);
         let mut rows = INSERT_TASK_RUNS.rows(new.len());
-        for row in new {
-            let run = &row.run;
+        for new in new {
+            let (row, run) = (new.row, &new.row.run);
             rows.push([
                 tenant(&row.tenant),
                 id(row.execution),
@@ -130,12 +135,12 @@ impl Writing<'_> {
                 time_or_null(run.state.ended()),
                 text(json(&run.state)),
                 text(json(&run.attempts)),
-                text_or_null(json_or_null(run.outputs.as_deref())),
+                new.outputs(),
                 text_or_null(json_or_null(run.frame.as_ref())),
                 text_or_null(json_or_null(run.opened.as_deref())),
                 int(run.dispatch),
                 id_or_null(run.child_execution),
-                int(FORMAT),
+                new.format(),
                 int(run.version),
             ]);
         }
@@ -156,8 +161,8 @@ impl Writing<'_> {
     pub(super) async fn update_task_runs(&self, db: &impl ConnectionTrait) -> Result<Count, DbErr> {
         let changed = self.task_runs(|row| row.run.version != 1);
         let mut rows = UPDATE_TASK_RUNS.rows(changed.len());
-        for row in changed {
-            let run = &row.run;
+        for changed in changed {
+            let (row, run) = (changed.row, &changed.row.run);
             rows.push([
                 tenant(&row.tenant),
                 id(row.execution),
@@ -168,22 +173,26 @@ impl Writing<'_> {
                 time_or_null(run.state.ended()),
                 text(json(&run.state)),
                 text(json(&run.attempts)),
-                text_or_null(json_or_null(run.outputs.as_deref())),
+                changed.outputs(),
                 text_or_null(json_or_null(run.frame.as_ref())),
                 text_or_null(json_or_null(run.opened.as_deref())),
                 int(run.dispatch),
                 id_or_null(run.child_execution),
-                int(FORMAT),
+                changed.format(),
                 int(run.version),
             ]);
         }
         count(rows, db).await
     }
 
-    fn task_runs(&self, which: impl Fn(&TaskRunRow) -> bool) -> Vec<&TaskRunRow> {
-        let key = |row: &TaskRunRow| (row.tenant.clone(), row.execution, row.run.seq);
-        let mut selected = self.select(&self.batch.task_runs, |row| row.execution, key);
-        selected.retain(|row| which(row));
+    fn executions<'b>(&self, of: &'b [WithOutputs<'b, Execution>]) -> Vec<&'b WithOutputs<'b, Execution>> {
+        self.select(of, |one| one.row.id, |one| (one.row.tenant.clone(), one.row.id))
+    }
+
+    fn task_runs(&self, which: impl Fn(&TaskRunRow) -> bool) -> Vec<&WithOutputs<'_, TaskRunRow>> {
+        let key = |one: &WithOutputs<'_, TaskRunRow>| (one.row.tenant.clone(), one.row.execution, one.row.run.seq);
+        let mut selected = self.select(&self.outputs.task_runs, |one| one.row.execution, key);
+        selected.retain(|one| which(one.row));
         selected
     }
 
@@ -237,7 +246,8 @@ impl Writing<'_> {
     }
 }
 
-fn changed_execution(execution: &Execution) -> [sea_orm::Value; 14] {
+fn changed_execution(changed: &WithOutputs<'_, Execution>) -> [sea_orm::Value; 14] {
+    let execution = changed.row;
     [
         tenant(&execution.tenant),
         id(execution.id),
@@ -247,11 +257,11 @@ fn changed_execution(execution: &Execution) -> [sea_orm::Value; 14] {
         time_or_null(rows::started_at(&execution.state)),
         time_or_null(execution.state.ended()),
         text(json(&execution.labels)),
-        text_or_null(json_or_null(execution.outputs.as_ref())),
+        changed.outputs(),
         text_or_null(json_or_null(execution.variables.as_deref())),
         text(json(&execution.state)),
         text(json(&rows::Progress::of(execution))),
-        int(FORMAT),
+        changed.format(),
         int(execution.version),
     ]
 }

@@ -5,6 +5,7 @@ mod commit;
 mod fixtures;
 mod flows;
 mod key_values;
+mod large;
 mod loading;
 mod namespaces;
 mod reads;

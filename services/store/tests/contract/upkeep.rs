@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use windhover_store::{
-    Batch, CountFilter, EndedFilter, ExecutionPlace, FlowCount, InboxMessage, InboxRow, KvKeys, KvVersions, LogPurge,
-    NamespaceFilter, NewKv, PurgeOf, SlotAsk, Store, TimeRange,
+    Batch, CountFilter, EndedFilter, ExecutionPlace, FileRemoval, FlowCount, InboxMessage, InboxRow, KvKeys,
+    KvVersions, LogPurge, NamespaceFilter, NewKv, PurgeOf, SlotAsk, Store, TimeRange,
 };
 use windhover_testkit::{TestStore, wait_until};
 use windhover_types::{Level, State, Tenant};
@@ -116,11 +116,13 @@ async fn ended_executions_are_purged_page_by_page_and_leave_their_files_to_be_re
     let before = windhover_types::Timestamp::from_micros(0);
     assert_eq!(store.file_removals(before, 10).await?, []);
     let mut left = store.file_removals(later, 10).await?;
-    left.sort_by_key(|place| place.id);
-    assert_eq!(left, [place(&over[0]), place(&over[1]), place(&failed)]);
+    left.sort_by_key(|removal| removal.place.id);
+    let removal =
+        |execution: &windhover_engine::Execution| FileRemoval { place: place(execution), outputs_only: false };
+    assert_eq!(left, [removal(&over[0]), removal(&over[1]), removal(&failed)]);
     store.files_removed(&acme(), &[over[0].id, failed.id]).await?;
     store.files_removed(&globex, &[over[1].id]).await?;
-    assert_eq!(store.file_removals(later, 10).await?, [place(&over[1])]);
+    assert_eq!(store.file_removals(later, 10).await?, [removal(&over[1])]);
     Ok(())
 }
 

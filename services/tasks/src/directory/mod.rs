@@ -18,8 +18,7 @@ use windhover_storage::FileUri;
 use windhover_types::JsonMap;
 
 pub(crate) use local_files::LocalFiles;
-pub(crate) use namespace_files::copy_namespace_files;
-use namespace_files::namespace_file;
+pub(crate) use namespace_files::{copy_namespace_files, namespace_file};
 pub(crate) use shared::Shared;
 
 use crate::{TaskContext, TaskError, namespace::Pattern};

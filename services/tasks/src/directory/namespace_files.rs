@@ -58,7 +58,7 @@ pub(crate) async fn copy_namespace_files(
 ///
 /// # Errors
 /// There is none, or the namespace is none that the flow's belongs to.
-pub(super) async fn namespace_file(context: &TaskContext, text: &str) -> Result<FileUri, TaskError> {
+pub(crate) async fn namespace_file(context: &TaskContext, text: &str) -> Result<FileUri, TaskError> {
     let rest = text.strip_prefix("nsfile://").unwrap_or(text);
     let (namespace, path) = rest.split_once('/').unwrap_or((rest, ""));
     let namespace = if namespace.is_empty() { context.namespace() } else { namespace };

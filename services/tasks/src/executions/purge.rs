@@ -75,11 +75,15 @@ async fn purge(
         total.executions += if parts.executions { taken.executions.len() as u64 } else { 0 };
         total.logs += taken.logs;
         total.metrics += taken.metrics;
-        if !parts.files {
-            continue;
-        }
         // What was taken up again meanwhile keeps its files.
         for execution in page.iter().filter(|execution| taken.executions.contains(&execution.id)) {
+            if parts.executions {
+                // They are the execution's own, and no files that anybody knows of.
+                context.services.files.delete_below(tenant, &FileUri::outputs(execution.id)).await?;
+            }
+            if !parts.files {
+                continue;
+            }
             let folder = FileUri::execution(&execution.namespace, &execution.flow_id, execution.id);
             total.files += context.services.files.delete_below(tenant, &folder).await?.len() as u64;
         }

@@ -12,7 +12,7 @@ const MAX_TEXT: u64 = 16 << 20;
 /// # Errors
 /// A sentence for the user.
 pub async fn read(files: &Files, tenant: &Tenant, file: &FileRef) -> Result<FileAnswer<String>, String> {
-    let (uri, _) = match place(files, tenant, file).await? {
+    let uri = match place(files, tenant, file).await? {
         FileAnswer::Found(found) => found,
         FileAnswer::Absent => return Ok(FileAnswer::Absent),
         FileAnswer::NoSuchVersion => return Ok(FileAnswer::NoSuchVersion),
@@ -32,8 +32,8 @@ pub async fn read(files: &Files, tenant: &Tenant, file: &FileRef) -> Result<File
 /// A sentence for the user.
 pub async fn info(files: &Files, tenant: &Tenant, file: &FileRef) -> Result<FileAnswer<FileInfo>, String> {
     Ok(match place(files, tenant, file).await? {
-        FileAnswer::Found((uri, version)) => match files.find(tenant, &uri).await.map_err(|error| error.to_string())? {
-            Some(entry) => FileAnswer::Found(FileInfo { size: entry.size, version }),
+        FileAnswer::Found(uri) => match files.find(tenant, &uri).await.map_err(|error| error.to_string())? {
+            Some(entry) => FileAnswer::Found(FileInfo { size: entry.size, uri: uri.to_string() }),
             None => FileAnswer::Absent,
         },
         FileAnswer::Absent => FileAnswer::Absent,
@@ -41,12 +41,10 @@ pub async fn info(files: &Files, tenant: &Tenant, file: &FileRef) -> Result<File
     })
 }
 
-/// Where the file lies, and its version.
-async fn place(files: &Files, tenant: &Tenant, file: &FileRef) -> Result<FileAnswer<(FileUri, u64)>, String> {
+/// Where the file lies.
+async fn place(files: &Files, tenant: &Tenant, file: &FileRef) -> Result<FileAnswer<FileUri>, String> {
     match file {
-        FileRef::Storage { uri, .. } => {
-            uri.parse().map(|uri| FileAnswer::Found((uri, 1))).map_err(|error| format!("{error}"))
-        }
+        FileRef::Storage { uri, .. } => uri.parse().map(FileAnswer::Found).map_err(|error| format!("{error}")),
         FileRef::Namespace { namespace, path, version } => {
             // A path that leads out of the namespace names nothing.
             FileUri::namespace(namespace).below(path).map_err(|error| error.to_string())?;
@@ -57,7 +55,7 @@ async fn place(files: &Files, tenant: &Tenant, file: &FileRef) -> Result<FileAns
                 Some(wanted) => file.version(*wanted),
             };
             Ok(match found {
-                Some(found) => FileAnswer::Found((found.entry.uri.clone(), found.number)),
+                Some(found) => FileAnswer::Found(found.entry.uri.clone()),
                 None => FileAnswer::NoSuchVersion,
             })
         }

@@ -15,7 +15,7 @@ use super::{
     charset, form, header_map,
     options::{LogPart, Options, headers},
 };
-use crate::{Metric, TaskContext, TaskError, TaskOutcome};
+use crate::{Metric, TaskContext, TaskError, TaskOutcome, directory::namespace_file};
 
 /// Larger bodies fail what reads them into memory (flow model 1.x reference 5.4).
 pub(super) const MAX_BODY: usize = 19 << 20;
@@ -39,7 +39,7 @@ pub(crate) struct Call {
     pub(super) options: Option<JsonMap>,
     pub(super) allow_failed: bool,
     pub(super) insecure_tls: bool,
-    /// Contents of the files of internal storage that the form names.
+    /// Contents of the stored files that the form names.
     pub(super) files: BTreeMap<String, Bytes>,
 }
 
@@ -66,8 +66,8 @@ impl Call {
         let mut call = context.render(Self::render).await?;
         let mut left = MAX_FORM_FILES;
         for uri in call.form.as_ref().map(form::stored_files).unwrap_or_default() {
-            let file: FileUri = uri.parse().map_err(|error| TaskError::failed(format!("formData: {error}")))?;
-            let content = context.services.files.read(&context.tenant, &file, left).await?;
+            let content = stored_file(context, uri, left).await;
+            let content = content.map_err(|error| TaskError::failed(format!("formData: {error}")))?;
             left -= content.len() as u64;
             call.files.insert(uri.to_owned(), content);
         }
@@ -147,6 +147,15 @@ impl Call {
         }
         Ok(outputs)
     }
+}
+
+/// The content of a file of internal storage or of a namespace, of at most `limit` bytes.
+async fn stored_file(context: &TaskContext, uri: &str, limit: u64) -> Result<Bytes, TaskError> {
+    let file: FileUri = match form::is_of_namespace(uri) {
+        true => namespace_file(context, uri).await?,
+        false => uri.parse()?,
+    };
+    Ok(context.services.files.read(&context.tenant, &file, limit).await?)
 }
 
 /// Puts the body away encrypted: `encryptedBody` instead of `body`.

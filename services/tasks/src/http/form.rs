@@ -14,7 +14,7 @@ pub(super) struct Form {
     pub(super) body: Vec<u8>,
 }
 
-/// Texts that name files of internal storage, which a form of parts sends by content.
+/// Texts that name files of internal storage or of namespaces, which a form of parts sends by content.
 pub(super) fn stored_files(data: &JsonMap) -> Vec<&str> {
     data.values().filter_map(content_of).filter(|text| is_stored(text)).collect()
 }
@@ -28,7 +28,12 @@ fn content_of(value: &Value) -> Option<&str> {
 }
 
 fn is_stored(text: &str) -> bool {
-    text.starts_with("kestra://")
+    text.starts_with("kestra://") || is_of_namespace(text)
+}
+
+/// `nsfile:///path` or `nsfile://namespace/path`.
+pub(super) fn is_of_namespace(text: &str) -> bool {
+    text.starts_with("nsfile://")
 }
 
 /// `files`: the contents of those that the form names.
@@ -67,9 +72,8 @@ struct Part<'a> {
 }
 
 fn part<'a>(name: &'a str, value: &Value, files: &BTreeMap<String, Bytes>) -> Result<Part<'a>, String> {
-    let stored = |uri: &str| {
-        files.get(uri).cloned().ok_or_else(|| format!("formData.{name}: files of internal storage cannot be sent here"))
-    };
+    let stored =
+        |uri: &str| files.get(uri).cloned().ok_or_else(|| format!("formData.{name}: stored files cannot be sent here"));
     let text = |value: &Value| Bytes::from(text_of(value));
     let content = |value: &Value| match value.as_str().filter(|text| is_stored(text)) {
         Some(uri) => stored(uri),

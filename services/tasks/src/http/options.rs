@@ -7,7 +7,7 @@ use encoding_rs::{Encoding, UTF_8};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
 use windhover_flow::{parse_duration, text_of};
-use windhover_outbound::{Proxy, ProxyKind, Request};
+use windhover_outbound::{Login, Proxy, ProxyKind, Request};
 use windhover_types::{JsonMap, Secret};
 
 use super::charset;
@@ -29,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) read_idle_timeout: Option<Duration>,
     pub(crate) max_content_length: Option<usize>,
     pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) digest: Option<Login>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) insecure_tls: bool,
     pub(crate) follow_redirects: bool,
@@ -47,6 +48,7 @@ impl Default for Options {
             read_idle_timeout: None,
             max_content_length: None,
             authorization: None,
+            digest: None,
             proxy: None,
             insecure_tls: false,
             follow_redirects: true,
@@ -67,6 +69,11 @@ impl Options {
         };
         let root = Reader { map: Some(&map), path: "options".to_owned() };
         let (timeout, ssl) = (root.child("timeout")?, root.child("ssl")?);
+        let (authorization, digest) = match credentials(&root)? {
+            Some(Credentials::Header(value)) => (Some(value), None),
+            Some(Credentials::Digest(login)) => (None, Some(login)),
+            None => (None, None),
+        };
         let either = |nested: Option<Duration>, flat: Option<Duration>| nested.or(flat);
         Ok(Self {
             connect_timeout: either(timeout.duration("connectTimeout")?, root.duration("connectTimeout")?),
@@ -75,7 +82,8 @@ impl Options {
             max_content_length: root
                 .number("maxContentLength")?
                 .map(|bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX)),
-            authorization: authorization(&root)?,
+            authorization,
+            digest,
             proxy: proxy(&root)?,
             insecure_tls: ssl.bool("insecureTrustAllCertificates")?.unwrap_or(false),
             follow_redirects: root.bool("followRedirects")?.unwrap_or(true),
@@ -99,6 +107,7 @@ impl Options {
         request.follow_redirects = self.follow_redirects;
         request.insecure_tls = self.insecure_tls;
         request.proxy = self.proxy.clone();
+        request.digest = self.digest.clone();
         if let Some(authorization) = &self.authorization {
             request.headers.insert(header::AUTHORIZATION, authorization.clone());
         }
@@ -132,16 +141,28 @@ pub(crate) fn headers(path: &str, map: Option<&JsonMap>) -> Result<HeaderMap, Ta
     Ok(headers)
 }
 
-fn authorization(root: &Reader<'_>) -> Result<Option<HeaderValue>, TaskError> {
+/// What a server gets to see of the user.
+enum Credentials {
+    /// `authorization`, with every request.
+    Header(HeaderValue),
+    /// When it asks for them.
+    Digest(Login),
+}
+
+fn credentials(root: &Reader<'_>) -> Result<Option<Credentials>, TaskError> {
     let auth = root.child("auth")?;
     let basic = |user: String, password: String| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let (user, password) = (auth.text("username").unwrap_or_default(), auth.text("password").unwrap_or_default());
     let text = match auth.text("type").map(|kind| kind.trim().to_ascii_uppercase()).as_deref() {
-        Some("BASIC") => basic(auth.text("username").unwrap_or_default(), auth.text("password").unwrap_or_default()),
+        Some("BASIC") => basic(user, password),
+        Some("DIGEST") => {
+            return Ok(Some(Credentials::Digest(Login { user, password: Secret::new(password) })));
+        }
         Some("BEARER") => {
             let token = auth.text("token").ok_or_else(|| auth.error("token", "must not be null"))?;
             format!("Bearer {}", token.trim())
         }
-        Some(other) => return Err(auth.error("type", format!("`{other}` is not supported: BASIC and BEARER are"))),
+        Some(other) => return Err(auth.error("type", format!("`{other}` is none of BASIC, BEARER, DIGEST"))),
         None => match (root.text("basicAuthUser"), root.text("basicAuthPassword")) {
             (Some(user), Some(password)) => basic(user, password),
             _ => return Ok(None),
@@ -149,7 +170,7 @@ fn authorization(root: &Reader<'_>) -> Result<Option<HeaderValue>, TaskError> {
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| auth.error("token", "holds what no header can hold"))?;
     value.set_sensitive(true);
-    Ok(Some(value))
+    Ok(Some(Credentials::Header(value)))
 }
 
 fn proxy(root: &Reader<'_>) -> Result<Option<Proxy>, TaskError> {
@@ -292,7 +313,7 @@ mod tests {
     #[test]
     fn errors_name_the_field_and_not_its_value() {
         for (form, field) in [
-            (json!({"auth": {"type": "DIGEST", "password": "hunter2"}}), "options.auth.type"),
+            (json!({"auth": {"type": "NTLM", "password": "hunter2"}}), "options.auth.type"),
             (json!({"auth": {"type": "BEARER", "token": "hunter2\n"}}), ""),
             (json!({"auth": {"type": "BEARER", "token": "hun\u{1}ter2"}}), "options.auth.token"),
             (json!({"headers": {"X-Key": "hun\nter2"}}), "options.headers.X-Key"),

@@ -8,8 +8,9 @@ use sqlx::{
     raw_sql,
 };
 use windhover_expression::Zone;
+use windhover_types::Secret;
 
-use super::url::JdbcUrl;
+use super::{key, url::JdbcUrl};
 use crate::{TaskContext, TaskError};
 
 /// How long an address may take until the session is there.
@@ -72,13 +73,19 @@ impl Wanted {
             mode.as_deref().or_else(|| url.parameter("sslmode")),
             ssl || url.parameter("ssl") == Some("true"),
         )?;
+        let key_password =
+            context.text("sslKeyPassword").await?.filter(|password| !password.is_empty()).map(Secret::new);
+        let key = match context.text("sslKey").await? {
+            Some(pem) => Some(key::opened(pem, key_password).await?),
+            None => None,
+        };
         Ok(Self {
             user,
             password,
             ssl_mode,
             root_certificate: context.text("sslRootCert").await?,
             certificate: context.text("sslCert").await?,
-            key: context.text("sslKey").await?,
+            key,
             url,
         })
     }

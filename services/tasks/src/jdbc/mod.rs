@@ -5,6 +5,7 @@
 
 mod cell;
 mod connect;
+mod key;
 mod rows;
 mod sql;
 mod url;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use windhover_gateway::MIN_BOOTSTRAP_TOKEN;
 
 use super::{
+    large,
     mode::{Mode, Redis},
     transport,
 };
@@ -35,6 +36,7 @@ pub(super) fn check(mode: Mode, settings: &Settings) -> Result<()> {
         }
     }
     settings.number::<u16>("windhover.shards")?;
+    large::max_row_bytes(settings)?;
     settings.number::<u32>("windhover.limits.requests-per-second")?;
     settings.switch("windhover.outbound.allow-private")?;
     settings.clock_offset()?;

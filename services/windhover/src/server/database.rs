@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::TcpStream;
-use windhover_store::{ConnectError, Store, StoreOptions};
+use windhover_store::{ConnectError, LargeOutputs, Store, StoreOptions};
 
 use super::mode::Mode;
 use crate::settings::Settings;
@@ -27,9 +27,10 @@ pub(super) fn url(mode: Mode, settings: &Settings, data_dir: &Path) -> Result<St
 ///
 /// # Errors
 /// One sentence: what is wrong, and what to do about it.
-pub(super) async fn open(url: &str, settings: &Settings) -> Result<Store> {
+pub(super) async fn open(url: &str, settings: &Settings, large_outputs: LargeOutputs) -> Result<Store> {
     let options = StoreOptions {
         max_connections: settings.number("windhover.database.max-connections")?.unwrap_or(16),
+        large_outputs: Some(large_outputs),
         ..StoreOptions::default()
     };
     if let Some(address) = address(url) {

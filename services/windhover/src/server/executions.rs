@@ -49,15 +49,20 @@ impl ExecutionSource for StoredExecutions {
         let filter = TaskRunFilter { states: state.into_iter().collect(), ..TaskRunFilter::default() };
         let mut after = None;
         let mut last = None;
+        let told = |error: windhover_store::StoreError| error.to_string();
         loop {
             let page =
-                self.store.list_task_runs(tenant, id, &filter, after, PAGE).await.map_err(|error| error.to_string())?;
+                self.store.list_task_runs_without_outputs(tenant, id, &filter, after, PAGE).await.map_err(told)?;
             match page.last() {
                 Some(run) => after = Some(run.seq),
-                None => return Ok(last),
+                None => break,
             }
             // A page of nothing else leaves the one that was found before.
-            last = page.into_iter().rfind(|run| Some(run.id) != but).or(last);
+            last = page.into_iter().map(|run| run.id).rfind(|run| Some(*run) != but).or(last);
+        }
+        match last {
+            Some(run) => self.store.get_task_run(tenant, id, run).await.map_err(told),
+            None => Ok(None),
         }
     }
 

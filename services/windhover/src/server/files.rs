@@ -11,14 +11,16 @@ use windhover_types::Secret;
 
 use crate::settings::Settings;
 
+/// Internal storage, and whether every process of the installation reaches the same.
+///
 /// # Errors
 /// One sentence: what is wrong with the settings, or with the folder.
-pub(super) fn open(settings: &Settings, data_dir: &Path, in_cluster: bool) -> Result<Files> {
+pub(super) fn open(settings: &Settings, data_dir: &Path, in_cluster: bool) -> Result<(Files, bool)> {
     let bucket = "windhover.storage.bucket";
     match (settings.text("kestra.storage.type").as_deref(), settings.text(bucket)) {
-        (_, Some(bucket)) => s3(own(settings, bucket)),
-        (Some("s3"), None) => s3(of_s3(settings)?),
-        (Some("minio"), None) => s3(of_minio(settings)?),
+        (_, Some(bucket)) => Ok((s3(own(settings, bucket))?, true)),
+        (Some("s3"), None) => Ok((s3(of_s3(settings)?)?, true)),
+        (Some("minio"), None) => Ok((s3(of_minio(settings)?)?, true)),
         (None | Some("local"), None) => folder(settings, data_dir, in_cluster),
         (Some(other), None) => bail!(
             "the setting `kestra.storage.type` is local, s3 or minio here, not `{other}`; or set windhover.storage.folder or {bucket}"
@@ -26,19 +28,21 @@ pub(super) fn open(settings: &Settings, data_dir: &Path, in_cluster: bool) -> Re
     }
 }
 
-fn folder(settings: &Settings, data_dir: &Path, in_cluster: bool) -> Result<Files> {
+fn folder(settings: &Settings, data_dir: &Path, in_cluster: bool) -> Result<(Files, bool)> {
     let set = ["windhover.storage.folder", "kestra.storage.local.base-path"];
     let folder = set.iter().find_map(|key| settings.text(key)).map(PathBuf::from);
-    if in_cluster && folder.is_none() {
+    let shared = !in_cluster || folder.is_some();
+    if !shared {
         tracing::warn!(
-            "internal storage is a folder of this process alone; for files that other processes can read, set \
-             windhover.storage.folder to a folder that all of them have, or windhover.storage.bucket"
+            "internal storage is a folder of this process alone: large outputs stay in the database; for files that \
+             other processes can read, set windhover.storage.folder to a folder that all of them have, or \
+             windhover.storage.bucket"
         );
     }
     let folder = folder.unwrap_or_else(|| data_dir.join("storage"));
     let why = || format!("the folder of internal storage {} cannot be used", folder.display());
     fs::create_dir_all(&folder).with_context(why)?;
-    Files::local(&folder).with_context(why)
+    Ok((Files::local(&folder).with_context(why)?, shared))
 }
 
 fn s3(config: S3Config) -> Result<Files> {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use tokio::time::Instant;
 use windhover_executor::{OwnedShards, now};
 use windhover_storage::{FileUri, Files, FilesError};
-use windhover_store::Store;
+use windhover_store::{FileRemoval, Store};
 use windhover_types::{Error, Timestamp};
 
 use crate::settings::Settings;
@@ -116,10 +116,9 @@ impl Housekeeping {
         let told = |error: windhover_store::StoreError| error.to_string();
         loop {
             let left = self.store.file_removals(ago(FILES_LEFT), FILES_STEP).await.map_err(told)?;
-            for place in &left {
-                let folder = FileUri::execution(&place.namespace, &place.flow_id, place.id);
-                self.files.delete_below(&place.tenant, &folder).await.map_err(|error| error.to_string())?;
-                self.store.files_removed(&place.tenant, &[place.id]).await.map_err(told)?;
+            for removal in &left {
+                remove_left(&self.files, removal).await.map_err(|error| error.to_string())?;
+                self.store.files_removed(&removal.place.tenant, &[removal.place.id]).await.map_err(told)?;
             }
             if (left.len() as u64) < FILES_STEP {
                 return Ok(());
@@ -140,6 +139,17 @@ impl Housekeeping {
             }
         }
     }
+}
+
+/// Deletes what is to go with an execution that was deleted.
+async fn remove_left(files: &Files, removal: &FileRemoval) -> Result<(), FilesError> {
+    let place = &removal.place;
+    files.delete_below(&place.tenant, &FileUri::outputs(place.id)).await?;
+    if !removal.outputs_only {
+        let folder = FileUri::execution(&place.namespace, &place.flow_id, place.id);
+        files.delete_below(&place.tenant, &folder).await?;
+    }
+    Ok(())
 }
 
 /// Deletes what was sent before that time and still waits for the execution that takes it.
@@ -172,9 +182,31 @@ fn told(what: &str, outcome: Result<(), impl std::fmt::Display>) {
 
 #[cfg(test)]
 mod tests {
+    use windhover_store::ExecutionPlace;
     use windhover_types::{Id, Tenant};
 
     use super::*;
+
+    #[tokio::test]
+    async fn large_outputs_go_with_their_execution_also_where_its_files_stay() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let folder = tempfile::tempdir()?;
+        let files = Files::local(folder.path())?;
+        let (tenant, id, other) = (Tenant::main(), Id::from_bytes([1; 16]), Id::from_bytes([2; 16]));
+        let file = FileUri::execution("a.b", "f", id).below("inputs/x")?;
+        let (outputs, of_other) = (FileUri::outputs(id).below("x.json")?, FileUri::outputs(other).below("x.json")?);
+        for uri in [&file, &outputs, &of_other] {
+            files.put(&tenant, uri, "1").await?;
+        }
+        let place = ExecutionPlace { tenant: tenant.clone(), id, namespace: "a.b".to_owned(), flow_id: "f".to_owned() };
+        let mut removal = FileRemoval { place, outputs_only: true };
+        remove_left(&files, &removal).await?;
+        assert!(files.find(&tenant, &outputs).await?.is_none() && files.find(&tenant, &file).await?.is_some());
+        removal.outputs_only = false;
+        remove_left(&files, &removal).await?;
+        assert!(files.find(&tenant, &file).await?.is_none() && files.find(&tenant, &of_other).await?.is_some());
+        Ok(())
+    }
 
     #[tokio::test]
     async fn uploads_that_nobody_took_go_when_they_are_old_enough() -> Result<(), Box<dyn std::error::Error>> {

@@ -20,6 +20,7 @@ mod housekeeping;
 mod instances;
 mod key;
 mod key_values;
+mod large;
 mod liveness;
 mod logs;
 mod mode;

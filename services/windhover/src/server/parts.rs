@@ -36,7 +36,7 @@ const HAND_OVER: Duration = Duration::from_secs(20);
 
 /// The version of what processes tell each other, over Redis and in rows. A process that knows only lower ones does not
 /// start beside one that writes this.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 pub(super) const FORMAT_PROPERTY: &str = "format";
 
 pub(super) struct Parts {

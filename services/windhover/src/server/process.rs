@@ -29,7 +29,7 @@ use super::{
     health::{DatabaseHealth, ExecutorHealth, RedisHealth, WorkerHealth},
     housekeeping::Housekeeping,
     instances::{self, Instances, Process, Verdict},
-    key, liveness, logs,
+    key, large, liveness, logs,
     mode::Mode,
     parts::{self, Parts},
     ports::Ports,
@@ -67,10 +67,10 @@ pub(super) async fn serve(asked: Asked) -> Result<()> {
     let key = key::find(&settings, &data_dir)?;
 
     let url = database::url(mode, &settings, &data_dir)?;
-    let store = database::open(&url, &settings).await?;
+    let (files, shared) = files::open(&settings, &data_dir, super::transport::urls(&settings, mode).is_some())?;
+    let store = database::open(&url, &settings, large::outputs(&settings, &files, shared)?).await?;
     let shard_count = store.number_of_shards(settings.number("windhover.shards")?).await?;
     versions::check(&store).await?;
-    let files = files::open(&settings, &data_dir, super::transport::urls(&settings, mode).is_some())?;
 
     let (stop, stopped) = watch::channel(false);
     let (ready, redis, executor, worker) =

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
+pub(crate) mod refused;
+
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
@@ -146,6 +148,12 @@ pub(crate) async fn http_get(port: u16, path: &str) -> Option<String> {
 
 /// The status that a POST of JSON on this machine is answered with.
 pub(crate) async fn http_post(port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Result<u16> {
+    let answer = http_posted(port, path, headers, body).await?;
+    answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).context("an answer of HTTP")
+}
+
+/// Everything that is answered to a POST of JSON on this machine.
+pub(crate) async fn http_posted(port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String> {
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!(
@@ -156,5 +164,5 @@ pub(crate) async fn http_post(port: u16, path: &str, headers: &[(&str, &str)], b
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).context("an answer of HTTP")
+    Ok(answer)
 }

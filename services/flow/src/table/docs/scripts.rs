@@ -175,7 +175,7 @@ const JDBC: [PropertyDoc; 17] = [
     ("sslRootCert", "", "Certificates that the server's is checked with (PEM)."),
     ("sslCert", "", "The client's certificate (PEM)."),
     ("sslKey", "", "The client's key (PEM); best a `secret()`."),
-    ("sslKeyPassword", "", "Password of the key."),
+    ("sslKeyPassword", "", "Password of the key, if it is encrypted (PKCS#8); best a `secret()`."),
     ("fetch", "false", "Older form of `fetchType: FETCH`."),
     ("fetchOne", "false", "Older form of `fetchType: FETCH_ONE`."),
     ("store", "false", "Older form of `fetchType: STORE`."),
