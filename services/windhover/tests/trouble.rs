@@ -220,11 +220,11 @@ async fn a_process_that_does_not_fit_the_others_says_so_and_does_not_start() -> 
     site.sql(
         "CREATE TEMP TABLE later AS SELECT * FROM service_instances WHERE kind = 'WEBSERVER' LIMIT 1; \
          UPDATE later SET id = decode(md5('later'), 'hex'), kind = 'WORKER', version = '99.0', host = 'tomorrow/1', \
-         props = '{\"format\": 2}', updated_at = updated_at + 60000000; \
+         props = '{\"format\": 99}', updated_at = updated_at + 60000000; \
          INSERT INTO service_instances SELECT * FROM later",
     )
     .await?;
-    told(&start("worker", &on(&redis)).await?, &["newer Windhover", "tomorrow/1", "format 2", "update this one"])?;
+    told(&start("worker", &on(&redis)).await?, &["newer Windhover", "tomorrow/1", "format 99", "update this one"])?;
     site.sql("DELETE FROM service_instances WHERE host = 'tomorrow/1'").await?;
     // Tables that this version does not know.
     site.sql("INSERT INTO seaql_migrations VALUES ('m9999_later', 0)").await?;
