@@ -17,9 +17,9 @@ const LANES: usize = 2;
 
 /// How long a flooding tenant rests after its round, in times of what the round took, while others have little to do.
 /// A single execution passes some ten stages, here and in the database; each that is busy with a flood when it comes makes
-/// it wait. On two cores, a rest of three rounds leaves it 2.5 to 3 times its latency without the flood (p99), ten to
-/// twelve about twice. The flood pays with its rate: a third of what it has alone.
-const REST: u32 = 12;
+/// it wait. On two cores, a rest of three rounds leaves it 2.5 to 3 times its latency without the flood (p99), ten about
+/// twice. The flood pays with its rate: a third of what it has alone.
+const REST: u32 = 10;
 
 /// A queue per tenant and a ring of the tenants that have something: each turn takes one item of one tenant, so that a
 /// tenant with a million items delays another's single item by at most one round.
