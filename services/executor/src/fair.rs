@@ -130,11 +130,13 @@ impl<T> FairQueue<T> {
         self.rest(round, now, took);
     }
 
+    /// However long the round took (the database may have been away), a rest is over when nobody remembers any more who had
+    /// little to do then.
     fn rest(&mut self, round: HashMap<Tenant, usize>, now: Instant, took: Duration) {
         self.resting.retain(|_, until| *until > now);
         for (tenant, taken) in round {
             if taken >= self.share && self.queues.contains_key(&tenant) {
-                self.resting.insert(tenant, now + took * REST);
+                self.resting.insert(tenant, now + took.saturating_mul(REST).min(REMEMBERED));
             }
         }
     }
@@ -296,6 +298,10 @@ mod tests {
         queue.next_round(now, took);
         let rested = now + took * REST;
         assert_eq!(all(&mut queue, rested), [4, 5, 6, 7]);
+        queue.next_round(rested, Duration::from_secs(60));
+        queue.push(&quiet, 1_002);
+        assert_eq!(all(&mut queue, rested), [1_002]);
+        assert_eq!(queue.turn(rested), Turn::At(rested + REMEMBERED), "not for as long as a database was away");
         // The quiet one is forgotten after a while.
         assert_eq!(all(&mut queue, rested + REMEMBERED).len(), 42);
     }

@@ -176,10 +176,11 @@ impl Core {
     /// Runs until it is told to stop or everybody who could send is gone.
     pub(crate) fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
-            let has_turn = self.ready.turn(Instant::now()) == Turn::Now || !self.ready_slots.is_empty();
+            let turn = self.ready.turn(Instant::now());
+            let has_turn = turn == Turn::Now || !self.ready_slots.is_empty();
             let idle = !has_turn || self.open.is_full();
             let input = if idle && (self.committing || self.open.is_empty()) {
-                match self.next_input(&mut inputs) {
+                match self.next_input(turn, &mut inputs) {
                     Ok(next) => next,
                     Err(Closed) => return,
                 }
@@ -216,8 +217,8 @@ impl Core {
     }
 
     /// Waits for something to do; `None`: a tenant has rested after its round.
-    fn next_input(&self, inputs: &mut mpsc::UnboundedReceiver<Input>) -> Result<Option<Input>, Closed> {
-        let next = match self.ready.turn(Instant::now()) {
+    fn next_input(&self, turn: Turn, inputs: &mut mpsc::UnboundedReceiver<Input>) -> Result<Option<Input>, Closed> {
+        let next = match turn {
             // A full batch takes nothing more.
             Turn::At(until) if !self.open.is_full() => {
                 let next = async { tokio::time::timeout_at(until.into(), inputs.recv()).await };
