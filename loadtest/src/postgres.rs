@@ -39,9 +39,7 @@ impl Observer {
         let row = self.connection.query_one_raw(statement).await?.context("the statistics of Postgres")?;
         Ok(Counters { commits: row.try_get_by_index(0)?, rows_written: row.try_get_by_index(1)? })
     }
-}
 
-impl Observer {
     /// Writes everything out, so that the load before does not show in what is measured next.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
         self.connection.execute_unprepared("CHECKPOINT").await?;

@@ -365,7 +365,31 @@ macro_rules! old_trigger {
         concat!("io.kestra.core.models.triggers.types.", $name)
     };
 }
-pub(crate) use {core, old_condition, old_task, old_trigger};
+/// Properties of whatever makes HTTP calls: its own that come before those of the call, and its own after them.
+macro_rules! call_properties {
+    ($($before:expr),+; $($own:expr),+) => {
+        call_properties![@all [$($before,)+] $($own),+]
+    };
+    ($($own:expr),+) => {
+        call_properties![@all [] $($own),+]
+    };
+    (@all [$($before:expr,)*] $($own:expr),+) => {
+        &[
+            $($before,)*
+            http::URI,
+            http::METHOD,
+            http::PARAMS,
+            http::HEADERS,
+            http::BODY,
+            http::FORM_DATA,
+            http::CONTENT_TYPE,
+            http::OPTIONS,
+            $($own,)+
+            http::SSL_OPTIONS,
+        ]
+    };
+}
+pub(crate) use {call_properties, core, old_condition, old_task, old_trigger};
 
 #[cfg(test)]
 mod tests {

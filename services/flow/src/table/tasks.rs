@@ -1,25 +1,6 @@
 //! Tasks of the core that are built.
 
-use super::{Family, Kind, PropertySpec, TaskType, core, http, old_task};
-
-/// Properties of whatever makes an HTTP call: those of every call, then its own.
-macro_rules! call_properties {
-    ($($own:expr),+ $(,)?) => {
-        &[
-            http::URI,
-            http::METHOD,
-            http::PARAMS,
-            http::HEADERS,
-            http::BODY,
-            http::FORM_DATA,
-            http::CONTENT_TYPE,
-            http::OPTIONS,
-            http::ALLOW_FAILED,
-            $($own,)+
-            http::SSL_OPTIONS,
-        ]
-    };
-}
+use super::{Family, Kind, PropertySpec, TaskType, call_properties, core, http, old_task};
 
 const fn new(name: &'static str, kind: Kind) -> PropertySpec {
     PropertySpec::new(name, kind)
@@ -154,21 +135,29 @@ pub(super) const TYPES: &[TaskType] = &[
         aliases: &["io.kestra.plugin.fs.http.Request"],
         family: Family::Runnable,
         inline: false,
-        properties: call_properties![http::ENCRYPT_BODY],
+        properties: call_properties![http::ALLOW_FAILED, http::ENCRYPT_BODY],
     },
     TaskType {
         name: core!("http.Download"),
         aliases: &["io.kestra.plugin.fs.http.Download"],
         family: Family::Runnable,
         inline: false,
-        properties: call_properties![new("failOnEmptyResponse", Kind::Bool), new("saveAs", Kind::Text)],
+        properties: call_properties![
+            http::ALLOW_FAILED,
+            new("failOnEmptyResponse", Kind::Bool),
+            new("saveAs", Kind::Text)
+        ],
     },
     TaskType {
         name: core!("http.SseRequest"),
         aliases: &[],
         family: Family::Runnable,
         inline: false,
-        properties: call_properties![new("concatJqExpression", Kind::Text), new("failedOnMissingJq", Kind::Bool)],
+        properties: call_properties![
+            http::ALLOW_FAILED,
+            new("concatJqExpression", Kind::Text),
+            new("failedOnMissingJq", Kind::Bool)
+        ],
     },
     TaskType {
         name: core!("flow.Sequential"),

@@ -1,6 +1,6 @@
 //! Triggers that are built.
 
-use super::{Family, Kind, PropertySpec, TaskType, core, http, old_trigger};
+use super::{Family, Kind, PropertySpec, TaskType, call_properties, core, http, old_trigger};
 
 const fn new(name: &'static str, kind: Kind) -> PropertySpec {
     PropertySpec::new(name, kind)
@@ -133,17 +133,5 @@ pub(super) const TYPES: &[TaskType] = &[
 ];
 
 /// Flow model reference 6.7.
-pub const HTTP_TRIGGER: &[PropertySpec] = &[
-    new("interval", Kind::Duration),
-    new("responseCondition", Kind::Text),
-    http::URI,
-    http::METHOD,
-    http::PARAMS,
-    http::HEADERS,
-    http::BODY,
-    http::FORM_DATA,
-    http::CONTENT_TYPE,
-    http::OPTIONS,
-    http::ENCRYPT_BODY,
-    http::SSL_OPTIONS,
-];
+pub const HTTP_TRIGGER: &[PropertySpec] =
+    call_properties![new("interval", Kind::Duration), new("responseCondition", Kind::Text); http::ENCRYPT_BODY];
