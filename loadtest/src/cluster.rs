@@ -51,6 +51,14 @@ pub(crate) async fn measure(place: &Place, seconds: u64, report: &mut Report) ->
     waiting(place, report).await
 }
 
+/// Fairness between tenants, on a cluster that has done nothing else.
+pub(crate) async fn fairness_alone(place: &Place, report: &mut Report) -> Result<()> {
+    let server = place.start(&place.database.fresh_database().await?, SEPARATE).await?;
+    let client = server.client(4).await?;
+    client.apply_flow(flows::TWO_TASK).await?;
+    fairness(&server, &client, report).await
+}
+
 /// Five processes that have nothing to do.
 async fn rest(place: &Place, report: &mut Report) -> Result<()> {
     const FIVE: &[Role] = &[Role::Gateway, Role::Executor, Role::Executor, Role::Worker, Role::Scheduler];
@@ -76,19 +84,24 @@ async fn fairness(server: &Server, flooding: &Client, report: &mut Report) -> Re
     let ended = server.ended("two-task").await?;
     let created = Arc::new(AtomicUsize::new(0));
     let flood = tokio::spawn(flood(flooding.clone(), "two-task", FLOOD, Arc::clone(&created)));
-    let over = Arc::new(AtomicBool::new(false));
+    let (starting, over) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
     let meanwhile = tokio::spawn({
-        let (quiet, over) = (quiet.clone(), Arc::clone(&over));
+        let (quiet, starting, over) = (quiet.clone(), Arc::clone(&starting), Arc::clone(&over));
         async move {
             let mut samples = Vec::new();
+            let mut while_starting = 0;
             while !over.load(Ordering::Relaxed) {
                 samples.push(load::run_one(&quiet, "two-task").await?);
+                if starting.load(Ordering::Relaxed) {
+                    while_starting = samples.len();
+                }
             }
-            anyhow::Ok(load::Latencies::new(samples))
+            anyhow::Ok((samples, while_starting))
         }
     });
     let begun = Instant::now();
     flood.await.context("the flood broke")??;
+    starting.store(false, Ordering::Relaxed);
     // Some of those that end are the quiet tenant's; they are few.
     while server.ended("two-task").await? - ended < FLOOD as f64 {
         if begun.elapsed() > Duration::from_secs(300) {
@@ -98,8 +111,17 @@ async fn fairness(server: &Server, flooding: &Client, report: &mut Report) -> Re
     }
     report.set("fairness.flood_seconds", begun.elapsed().as_secs_f64());
     over.store(true, Ordering::Relaxed);
-    let meanwhile = meanwhile.await.context("the quiet tenant broke")??;
-    println!("({} executions of the quiet tenant during the flood)", meanwhile.len());
+    let (samples, while_starting) = meanwhile.await.context("the quiet tenant broke")??;
+    let (early, late) = samples.split_at(while_starting);
+    for (name, part) in [("is created", early), ("runs", late)] {
+        let part = load::Latencies::new(part.to_vec());
+        let (p50, p90, p99) = (part.percentile(50.0), part.percentile(90.0), part.percentile(99.0));
+        println!(
+            "({} executions of the quiet tenant while the flood {name}: {p50:.1}, {p90:.1}, {p99:.1} ms)",
+            part.len()
+        );
+    }
+    let meanwhile = load::Latencies::new(samples);
     report.set("fairness.quiet_p99_ms", before.percentile(99.0));
     report.set("fairness.flooded_p50_ms", meanwhile.percentile(50.0));
     report.set("fairness.flooded_p99_ms", meanwhile.percentile(99.0));

@@ -24,6 +24,8 @@ use crate::{
 pub(crate) enum Part {
     Standalone,
     Cluster,
+    /// Of the cluster's figures those of fairness.
+    Fairness,
 }
 
 /// What everything that is measured runs on.
@@ -51,11 +53,13 @@ pub(crate) async fn bench(results: &Path, binary: &Path, seconds: u64, only: Opt
     };
     // A part that is measured alone leaves the figures of the other as they were.
     let mut report = if only.is_some() { Report::read(results)? } else { Report::default() };
-    if only != Some(Part::Cluster) {
+    if matches!(only, None | Some(Part::Standalone)) {
         standalone(&place, seconds, &mut report).await?;
     }
-    if only != Some(Part::Standalone) {
-        cluster::measure(&place, seconds, &mut report).await?;
+    match only {
+        None | Some(Part::Cluster) => cluster::measure(&place, seconds, &mut report).await?,
+        Some(Part::Fairness) => cluster::fairness_alone(&place, &mut report).await?,
+        Some(Part::Standalone) => {}
     }
     report.write(results)
 }

@@ -177,7 +177,7 @@ impl Recovery {
                 keys.dedup();
                 async {
                     let keys = keys;
-                    match self.store.inbox_of(&keys, PAGE).await {
+                    match self.store.inbox_of(&keys).await {
                         Ok(found) => self.hand_on(found),
                         // The sweep finds it.
                         Err(error) => tracing::warn!(%error, "the inbox cannot be read"),

@@ -11,7 +11,7 @@
 
 use std::sync::OnceLock;
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value, sea_query::ArrayType};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value, sea_query::ArrayType};
 use windhover_types::{Id, Tenant, Timestamp};
 
 use Kind::*;
@@ -136,13 +136,28 @@ impl Rows {
     pub(crate) async fn run(mut self, db: &impl ConnectionTrait) -> Result<u64, DbErr> {
         let mut touched = 0;
         while self.len() > 0 {
-            let statement = match db.get_database_backend() {
-                DbBackend::Postgres => self.take_postgres(),
-                _ => self.take_sqlite(),
-            };
+            let statement = self.take(db);
             touched += db.execute_raw(statement).await?.rows_affected();
         }
         Ok(touched)
+    }
+
+    /// Runs a statement that reads; answers what it finds for all rows, in the statement's order within each 4,096 of
+    /// them (128 on SQLite). Without rows it finds nothing.
+    pub(crate) async fn query(mut self, db: &impl ConnectionTrait) -> Result<Vec<QueryResult>, DbErr> {
+        let mut found = Vec::new();
+        while self.len() > 0 {
+            let statement = self.take(db);
+            found.extend(db.query_all_raw(statement).await?);
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, db: &impl ConnectionTrait) -> Statement {
+        match db.get_database_backend() {
+            DbBackend::Postgres => self.take_postgres(),
+            _ => self.take_sqlite(),
+        }
     }
 
     fn take_postgres(&mut self) -> Statement {

@@ -5,11 +5,11 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, SimpleExpr},
 };
 use windhover_engine::{Execution, TaskRun};
-use windhover_types::{Id, Label, State, Tenant, shard_of};
+use windhover_types::{Id, Label, State, Tenant};
 
 use crate::{
     Backend, ExecutionPlace, NamespaceFilter, Store, TimeRange,
-    entity::{executions, logs, shards, task_runs},
+    entity::{executions, task_runs},
     error::Result,
     filter,
     large::without_outputs,
@@ -53,20 +53,6 @@ pub struct TaskRunFilter {
     pub task_ids: Vec<String>,
     pub states: Vec<State>,
     pub parent: Option<Id>,
-}
-
-/// An execution as of one moment, and where in its shard's feed that moment is.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    pub execution: Execution,
-    /// In order of creation; as many as were asked for.
-    pub task_runs: Vec<TaskRun>,
-    /// Position of the next log line.
-    pub next_log: i64,
-    pub parked: Option<String>,
-    pub shard: u16,
-    /// Whatever the feed says up to here is in the snapshot.
-    pub feed_seq: i64,
 }
 
 impl Store {
@@ -155,6 +141,17 @@ impl Store {
         runs(without_outputs(task_runs(self.read(), tenant, execution, filter, after, limit).await?))
     }
 
+    /// Those of these ids that are in the execution, in order of creation. For few of them.
+    pub async fn get_task_runs(&self, tenant: &Tenant, execution: Id, ids: &[Id]) -> Result<Vec<TaskRun>> {
+        let ids = ids.iter().map(|id| id.as_bytes().to_vec());
+        let found = scoped_task_runs(tenant, execution)
+            .filter(task_runs::Column::Id.is_in(ids))
+            .order_by_asc(task_runs::Column::Seq)
+            .all(self.read())
+            .await?;
+        runs(self.with_outputs(found).await?)
+    }
+
     /// `None`: there is none of that id in the execution.
     pub async fn get_task_run(&self, tenant: &Tenant, execution: Id, id: Id) -> Result<Option<TaskRun>> {
         let row = scoped_task_runs(tenant, execution)
@@ -162,49 +159,6 @@ impl Store {
             .one(self.read())
             .await?;
         Ok(self.with_own_outputs(row).await?.map(rows::task_run).transpose()?.map(|row| row.run))
-    }
-
-    /// State, task runs (at most `limit`, after that number) and position in the feed, all of one moment.
-    pub async fn execution_snapshot(
-        &self,
-        tenant: &Tenant,
-        id: Id,
-        after: Option<u32>,
-        limit: u64,
-    ) -> Result<Option<Snapshot>> {
-        let shard = shard_of(tenant, id, self.shards().await?);
-        let db = self.snapshot().await?;
-        let Some(mut row) = find(&db, tenant, id).await? else {
-            db.commit().await?;
-            return Ok(None);
-        };
-        let parked = row.parked.take();
-        let found = if limit == 0 {
-            Vec::new()
-        } else {
-            task_runs(&db, tenant, id, &TaskRunFilter::default(), after, limit).await?
-        };
-        let last: Option<i64> = logs::Entity::find()
-            .select_only()
-            .column(logs::Column::Position)
-            .filter(logs::Column::Tenant.eq(tenant.as_str()))
-            .filter(logs::Column::Execution.eq(id.as_bytes().to_vec()))
-            .order_by_desc(logs::Column::Position)
-            .limit(1)
-            .into_tuple()
-            .one(&db)
-            .await?;
-        let feed = shards::Entity::find_by_id(shard as i16).one(&db).await?;
-        db.commit().await?;
-        let Some(row) = self.with_own_outputs(Some(row)).await? else { return Ok(None) };
-        Ok(Some(Snapshot {
-            execution: rows::execution(row)?,
-            task_runs: runs(self.with_outputs(found).await?)?,
-            next_log: last.map_or(0, |last| last + 1),
-            parked,
-            shard,
-            feed_seq: feed.map_or(0, |row| row.last_seq),
-        }))
     }
 }
 

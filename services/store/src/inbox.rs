@@ -1,19 +1,25 @@
 //! What executions have to be told by others: rows that their owners take.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use windhover_types::{Id, Tenant};
 
 use crate::{
     InboxKey, InboxRow, Store,
+    bulk::Bulk,
     commit::send,
     entity::inbox,
     error::Result,
     rows::{self, number, parse, parse_id},
-    work::any_of,
+    snapshot::{KEY, by_keys},
 };
 
 /// Executions that one query asks for.
 const CHUNK: usize = 256;
+
+static OF_EXECUTIONS: Bulk = Bulk::new(
+    KEY,
+    "SELECT i.* FROM u JOIN inbox i ON i.tenant = u.tenant AND i.execution = u.id ORDER BY i.seq LIMIT 1000",
+);
 
 /// What waits in the inbox.
 #[derive(Debug, Clone, Default)]
@@ -38,38 +44,20 @@ impl Store {
             query = query.filter(inbox::Column::Seq.gt(after));
         }
         let mut found = Inbox::default();
-        self.take(query, &mut found).await?;
+        take(query.all(self.read()).await?, &mut found)?;
         Ok(found)
     }
 
-    /// What waits for these executions, oldest first, at most `limit` rows for each 256 of them: for whoever was told
-    /// to look at them.
-    pub async fn inbox_of(&self, keys: &[(Tenant, Id)], limit: u64) -> Result<Inbox> {
+    /// What waits for these executions, oldest first, at most 1,000 rows for each 256 of them: for whoever was told to
+    /// look at them.
+    pub async fn inbox_of(&self, keys: &[(Tenant, Id)]) -> Result<Inbox> {
         let mut found = Inbox::default();
         for chunk in keys.chunks(CHUNK) {
-            let query = inbox::Entity::find()
-                .filter(any_of(chunk, inbox::Column::Tenant, inbox::Column::Execution))
-                .order_by_asc(inbox::Column::Seq)
-                .limit(limit);
-            self.take(query, &mut found).await?;
+            let rows = by_keys(&OF_EXECUTIONS, chunk).query(self.read()).await?;
+            let rows = rows.iter().map(|row| inbox::Model::from_query_result(row, ""));
+            take(rows.collect::<Result<_, _>>()?, &mut found)?;
         }
         Ok(found)
-    }
-
-    async fn take(&self, query: Select<inbox::Entity>, found: &mut Inbox) -> Result<()> {
-        for row in query.all(self.read()).await? {
-            found.last = found.last.max(Some(row.seq));
-            let tenant = Tenant::trusted(&row.tenant);
-            let (id, execution) = (parse_id("inbox row", &row.id)?, parse_id("inbox row", &row.execution)?);
-            let message = rows::check_format("inbox row", row.format).and_then(|()| parse("inbox row", &row.message));
-            match message {
-                Ok(message) => {
-                    found.rows.push(InboxRow { id, shard: number("inbox row", row.shard)?, tenant, execution, message })
-                }
-                Err(error) => found.unknown.push((InboxKey { tenant, id, execution }, error.to_string())),
-            }
-        }
-        Ok(())
     }
 
     /// Leaves messages for the owners of executions, in the order given; tells how many were not there yet. The same
@@ -84,4 +72,20 @@ impl Store {
         db.commit().await?;
         Ok(new)
     }
+}
+
+fn take(rows: Vec<inbox::Model>, found: &mut Inbox) -> Result<()> {
+    for row in rows {
+        found.last = found.last.max(Some(row.seq));
+        let tenant = Tenant::trusted(&row.tenant);
+        let (id, execution) = (parse_id("inbox row", &row.id)?, parse_id("inbox row", &row.execution)?);
+        let message = rows::check_format("inbox row", row.format).and_then(|()| parse("inbox row", &row.message));
+        match message {
+            Ok(message) => {
+                found.rows.push(InboxRow { id, shard: number("inbox row", row.shard)?, tenant, execution, message })
+            }
+            Err(error) => found.unknown.push((InboxKey { tenant, id, execution }, error.to_string())),
+        }
+    }
+    Ok(())
 }

@@ -19,6 +19,7 @@ use crate::{
     entity::{executions, task_runs},
     error::Result,
     rows::{FORMAT, OUTPUTS_ELSEWHERE, corrupt, parse, parse_id},
+    snapshot::WithEnds,
 };
 
 /// Files that one call reads or writes at the same time.
@@ -79,36 +80,37 @@ pub(crate) trait OutputsRow {
 }
 
 macro_rules! outputs_row {
-    ($model:ty, $execution:ident) => {
+    ($model:ty, $($row:ident)?, $execution:ident) => {
         impl OutputsRow for $model {
             fn tenant(&self) -> &str {
-                &self.tenant
+                &self$(.$row)?.tenant
             }
 
             fn execution(&self) -> &[u8] {
-                &self.$execution
+                &self$(.$row)?.$execution
             }
 
             fn format(&self) -> i16 {
-                self.format
+                self$(.$row)?.format
             }
 
             fn set_outputs(&mut self, outputs: Option<String>) {
-                self.outputs = outputs;
-                if self.format == OUTPUTS_ELSEWHERE {
-                    self.format = FORMAT;
+                self$(.$row)?.outputs = outputs;
+                if self.format() == OUTPUTS_ELSEWHERE {
+                    self$(.$row)?.format = FORMAT;
                 }
             }
 
             fn outputs(&self) -> Option<&str> {
-                self.outputs.as_deref()
+                self$(.$row)?.outputs.as_deref()
             }
         }
     };
 }
 
-outputs_row!(executions::Model, id);
-outputs_row!(task_runs::Model, execution);
+outputs_row!(executions::Model, , id);
+outputs_row!(task_runs::Model, , execution);
+outputs_row!(WithEnds, row, id);
 
 /// The same rows with no outputs, for those who need none: nothing is read for them.
 pub(crate) fn without_outputs<R: OutputsRow>(mut rows: Vec<R>) -> Vec<R> {

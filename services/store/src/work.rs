@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait},
 };
 use windhover_engine::{Execution, TaskRun};
@@ -11,14 +11,18 @@ use windhover_types::{Id, Tenant, Timestamp};
 
 use crate::{
     Store, TimerRow,
-    bulk::{id, tenant},
+    bulk::Bulk,
     entity::{executions, jobs, task_runs, timers},
     error::Result,
     rows::{self, number, parse, parse_id},
+    snapshot::{KEY, WithEnds, by_keys, with_ends},
 };
 
-/// Executions that one query loads; bounds the length of its text.
+/// Executions that one query loads; bounds what is in memory of it.
 const CHUNK: usize = 256;
+
+/// Tenant and id of an execution, as they are stored.
+type Key = (String, Vec<u8>);
 
 /// What an executor takes into memory of an execution.
 #[derive(Debug, Clone)]
@@ -50,84 +54,42 @@ impl Store {
     pub async fn load_runs(&self, keys: &[(Tenant, Id)]) -> Result<Vec<StoredRun>> {
         let mut loaded = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(CHUNK) {
-            // One snapshot: a batch that is committed in between would show as task runs without their execution.
-            let db = self.snapshot().await?;
-            let executions = executions::Entity::find()
-                .filter(any_of(chunk, executions::Column::Tenant, executions::Column::Id))
-                .all(&db)
-                .await?;
-            let open = task_runs::Entity::find()
-                .filter(any_of(chunk, task_runs::Column::Tenant, task_runs::Column::Execution))
-                .filter(Expr::col(task_runs::Column::Open))
-                .order_by_asc(task_runs::Column::Tenant)
-                .order_by_asc(task_runs::Column::Execution)
-                .order_by_asc(task_runs::Column::Seq)
-                .all(&db)
-                .await?;
-            let ends = self.ends(&db, chunk).await?;
-            // Only what was handed to a worker has lines that came before its end.
-            let mut lines_by: HashMap<(String, Vec<u8>), Vec<JobLines>> = HashMap::new();
-            if open.iter().any(|run| run.dispatch > 0) {
-                let jobs = jobs::Entity::find()
-                    .filter(any_of(chunk, jobs::Column::Tenant, jobs::Column::Execution))
-                    .filter(jobs::Column::Lines.gt(0));
-                for row in jobs.all(&db).await? {
-                    let (task_run, dispatch) = (parse_id("job", &row.task_run)?, number("job", row.dispatch)?);
-                    let lines = JobLines { task_run, dispatch, lines: number("job", row.lines)? };
-                    lines_by.entry((row.tenant, row.execution)).or_default().push(lines);
-                }
-            }
-            db.commit().await?;
-
-            let (executions, open) = (self.with_outputs(executions).await?, self.with_outputs(open).await?);
-            let mut open_by: HashMap<(String, Vec<u8>), Vec<TaskRun>> = HashMap::new();
-            for row in open {
-                let key = (row.tenant.clone(), row.execution.clone());
-                open_by.entry(key).or_default().push(rows::task_run(row)?.run);
-            }
-            for mut row in executions {
-                let key = (row.tenant.clone(), row.id.clone());
-                let (next_seq, next_log) = ends.get(&key).copied().unwrap_or_default();
-                let parked = row.parked.take();
-                loaded.push(StoredRun {
-                    execution: rows::execution(row)?,
-                    open_task_runs: open_by.remove(&key).unwrap_or_default(),
-                    next_seq: number("task run", next_seq)?,
-                    next_log,
-                    job_lines: lines_by.remove(&key).unwrap_or_default(),
-                    parked,
-                });
+            // Most have just been created: with their row all is known.
+            let (new, old): (Vec<_>, Vec<_>) =
+                with_ends(self.read(), chunk).await?.into_iter().partition(|found| found.next_seq == 0);
+            self.take_runs(new, Open::default(), &mut loaded).await?;
+            if !old.is_empty() {
+                let keys = old.iter().map(WithEnds::key).collect::<Result<Vec<_>>>()?;
+                // One snapshot: a batch that is committed in between would show as task runs without their execution.
+                let db = self.snapshot().await?;
+                let (old, open) = (with_ends(&db, &keys).await?, open(&db, &keys).await?);
+                db.commit().await?;
+                self.take_runs(old, open, &mut loaded).await?;
             }
         }
         Ok(loaded)
     }
 
-    /// The numbers that follow the last task run and the last log line; each is one look at the end of a key.
-    async fn ends(
-        &self,
-        db: &impl ConnectionTrait,
-        keys: &[(Tenant, Id)],
-    ) -> Result<HashMap<(String, Vec<u8>), (i64, i64)>> {
-        if keys.is_empty() {
-            return Ok(HashMap::new());
+    async fn take_runs(&self, found: Vec<WithEnds>, open: Open, loaded: &mut Vec<StoredRun>) -> Result<()> {
+        let mut runs: HashMap<Key, Vec<TaskRun>> = HashMap::new();
+        for row in self.with_outputs(open.task_runs).await? {
+            let key = (row.tenant.clone(), row.execution.clone());
+            runs.entry(key).or_default().push(rows::task_run(row)?.run);
         }
-        let sql = format!(
-            "SELECT e.tenant, e.id, \
-             (SELECT CAST(COALESCE(MAX(r.seq) + 1, 0) AS BIGINT) FROM task_runs r WHERE r.tenant = e.tenant AND r.execution = e.id), \
-             (SELECT COALESCE(MAX(l.position) + 1, 0) FROM logs l WHERE l.tenant = e.tenant AND l.execution = e.id) \
-             FROM executions e WHERE {}",
-            (0..keys.len())
-                .map(|at| format!("(e.tenant = ${} AND e.id = ${})", at * 2 + 1, at * 2 + 2))
-                .collect::<Vec<_>>()
-                .join(" OR ")
-        );
-        let values = keys.iter().flat_map(|(name, key)| [tenant(name), id(*key)]);
-        let mut ends = HashMap::new();
-        for row in db.query_all_raw(self.statement(&sql, values)).await? {
-            let key = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-            ends.insert(key, (row.try_get_by_index(2)?, row.try_get_by_index(3)?));
+        let mut lines = open.job_lines;
+        for WithEnds { mut row, next_seq, next_log } in self.with_outputs(found).await? {
+            let key = (row.tenant.clone(), row.id.clone());
+            let parked = row.parked.take();
+            loaded.push(StoredRun {
+                execution: rows::execution(row)?,
+                open_task_runs: runs.remove(&key).unwrap_or_default(),
+                next_seq: number("task run", next_seq)?,
+                next_log,
+                job_lines: lines.remove(&key).unwrap_or_default(),
+                parked,
+            });
         }
-        Ok(ends)
+        Ok(())
     }
 
     /// Ended task runs of one task (`None`: of all tasks) of an execution, in order of creation.
@@ -196,8 +158,37 @@ impl Store {
     }
 }
 
-pub(crate) fn any_of(keys: &[(Tenant, Id)], tenant: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
-    keys.iter().fold(Condition::any(), |any, (name, key)| {
-        any.add(Condition::all().add(tenant.eq(name.as_str())).add(id.eq(key.as_bytes().to_vec())))
-    })
+/// What is open of some executions.
+#[derive(Default)]
+struct Open {
+    /// In order of creation within an execution.
+    task_runs: Vec<task_runs::Model>,
+    job_lines: HashMap<Key, Vec<JobLines>>,
+}
+
+static OPEN_TASK_RUNS: Bulk = Bulk::new(
+    KEY,
+    "SELECT r.* FROM u JOIN task_runs r ON r.tenant = u.tenant AND r.execution = u.id WHERE r.open \
+     ORDER BY r.tenant, r.execution, r.seq",
+);
+
+static JOB_LINES: Bulk =
+    Bulk::new(KEY, "SELECT j.* FROM u JOIN jobs j ON j.tenant = u.tenant AND j.execution = u.id WHERE j.lines > 0");
+
+async fn open(db: &impl ConnectionTrait, keys: &[(Tenant, Id)]) -> Result<Open> {
+    let found = by_keys(&OPEN_TASK_RUNS, keys).query(db).await?;
+    let mut open = Open::default();
+    for row in &found {
+        open.task_runs.push(task_runs::Model::from_query_result(row, "")?);
+    }
+    // Only what was handed to a worker has lines that came before its end.
+    if open.task_runs.iter().any(|run| run.dispatch > 0) {
+        for row in &by_keys(&JOB_LINES, keys).query(db).await? {
+            let row = jobs::Model::from_query_result(row, "")?;
+            let (task_run, dispatch) = (parse_id("job", &row.task_run)?, number("job", row.dispatch)?);
+            let lines = JobLines { task_run, dispatch, lines: number("job", row.lines)? };
+            open.job_lines.entry((row.tenant, row.execution)).or_default().push(lines);
+        }
+    }
+    Ok(open)
 }

@@ -248,7 +248,7 @@ impl Installation {
         match found.await {
             Ok(found) => Ok(found),
             Err(error) => {
-                let there = self.test.store.execution_snapshot(&self.tenant, id, None, 10).await?;
+                let there = self.test.store.execution_snapshot(&self.tenant, id).await?;
                 Err(error.context(format!("{there:#?}")))
             }
         }

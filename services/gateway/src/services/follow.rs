@@ -25,6 +25,7 @@ use tonic::Status;
 use windhover_engine::TaskRun;
 use windhover_executor::now;
 use windhover_proto::v1::{self as proto, follow_execution_response::Event};
+use windhover_queue::Subscription;
 use windhover_store::{LogFilter, Snapshot, TaskRunFilter};
 use windhover_types::{Id, Tenant};
 
@@ -84,10 +85,12 @@ pub(super) async fn start(
         shared,
         tenant,
     };
-    follower.shared.execution(&follower.tenant, id).await?;
+    // Before the first look, so that no change falls between.
+    let hints = follower.shared.executor.subscribe(&follower.tenant, id);
+    let first = follower.look().await?;
     let name = Arc::clone(&request_id);
     tokio::spawn(within(request_id, async move {
-        let ended = AssertUnwindSafe(follower.run()).catch_unwind().await;
+        let ended = AssertUnwindSafe(follower.run(first, hints)).catch_unwind().await;
         let last = match ended {
             Ok(Ok(()) | Err(Stop::Gone)) => return,
             Ok(Err(Stop::Error(error))) => status(error),
@@ -135,14 +138,16 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(&mut self) -> Result<(), Stop> {
-        // Before the first look, so that no change falls between.
-        let mut hints = self.shared.executor.subscribe(&self.tenant, self.id);
+    async fn look(&self) -> Result<Snapshot> {
+        let found = self.shared.store.execution_snapshot(&self.tenant, self.id).await?;
+        found.ok_or_else(|| execution_not_found(self.id))
+    }
+
+    async fn run(&mut self, first: Snapshot, mut hints: Subscription) -> Result<(), Stop> {
         let mut closing = self.shared.closing.clone();
         let mut hinted = true;
+        let mut snapshot = first;
         loop {
-            let snapshot = self.shared.store.execution_snapshot(&self.tenant, self.id, None, 0).await?;
-            let snapshot = snapshot.ok_or_else(|| execution_not_found(self.id))?;
             self.round(&snapshot).await?;
             if snapshot.execution.is_ended() {
                 let state = convert::state(snapshot.execution.current()) as i32;
@@ -158,6 +163,7 @@ impl Follower {
             if self.sent.elapsed() >= KEEP_ALIVE {
                 self.send(Event::KeepAlive(proto::FollowKeepAlive {})).await?;
             }
+            snapshot = self.look().await?;
         }
     }
 
@@ -171,18 +177,19 @@ impl Follower {
         if self.task_runs {
             // What a lost connection left open comes first.
             if let Some(open) = self.position.round {
-                self.send_task_runs(snapshot.shard, open).await?;
+                self.send_task_runs(snapshot, open).await?;
             }
-            self.send_task_runs(snapshot.shard, Round { until: snapshot.feed_seq, next: 0 }).await?;
+            self.send_task_runs(snapshot, Round { until: snapshot.feed_seq, next: 0 }).await?;
         }
         self.send_logs(snapshot.next_log).await
     }
 
     /// Sends the task runs that changed up to the end of the round.
-    async fn send_task_runs(&mut self, shard: u16, round: Round) -> Result<(), Stop> {
-        let changed = self.changed(shard, round.until).await?;
+    async fn send_task_runs(&mut self, snapshot: &Snapshot, round: Round) -> Result<(), Stop> {
+        let changed = self.changed(snapshot.shard, round.until).await?;
         self.position.round = Some(round);
         match changed {
+            None if snapshot.next_seq == 0 => {}
             None => self.send_all(round.next, |_| true).await?,
             Some(mut gone) if gone.len() > FEW => {
                 self.send_all(round.next, |run| gone.remove(&run.id)).await?;
@@ -193,17 +200,14 @@ impl Follower {
                     }
                 }
             }
+            Some(changed) if changed.is_empty() => {}
             Some(changed) => {
-                let mut runs = Vec::with_capacity(changed.len());
-                for id in changed {
-                    match self.shared.store.get_task_run(&self.tenant, self.id, id).await? {
-                        Some(run) => runs.push(run),
-                        None => self.send_removed(id).await?,
-                    }
+                let changed: Vec<Id> = changed.into_iter().collect();
+                let runs = self.shared.store.get_task_runs(&self.tenant, self.id, &changed).await?;
+                for gone in changed.into_iter().filter(|id| runs.iter().all(|run| run.id != *id)) {
+                    self.send_removed(gone).await?;
                 }
-                runs.retain(|run: &TaskRun| run.seq >= round.next);
-                runs.sort_by_key(|run| run.seq);
-                for run in &runs {
+                for run in runs.iter().filter(|run| run.seq >= round.next) {
                     self.send_task_run(run).await?;
                 }
             }

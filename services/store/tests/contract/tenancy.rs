@@ -84,10 +84,10 @@ async fn seen(test: &TestStore, tenant: &Tenant) -> anyhow::Result<Vec<String>> 
         "by cause",
         store.list_executions(tenant, &by_cause, None, 9).await?.iter().map(|one| name(&one.tenant)).collect(),
     );
-    let snapshot = store.execution_snapshot(tenant, first.id, None, 9).await?;
+    let snapshot = store.execution_snapshot(tenant, first.id).await?;
     see(
         "execution_snapshot",
-        snapshot.iter().map(|one| format!("{} {}", one.execution.tenant, one.task_runs.len())).collect(),
+        snapshot.iter().map(|one| format!("{} {}", one.execution.tenant, one.next_seq)).collect(),
     );
     let loaded = store.load_runs(&[(tenant.clone(), first.id)]).await?;
     see(
@@ -99,6 +99,7 @@ async fn seen(test: &TestStore, tenant: &Tenant) -> anyhow::Result<Vec<String>> 
     let runs = store.list_task_runs(tenant, first.id, &TaskRunFilter::default(), None, 9).await?;
     see("list_task_runs", count(runs.len()));
     let run = task_run(&first, 0, State::Success).run.id;
+    see("get_task_runs", count(store.get_task_runs(tenant, first.id, &[run]).await?.len()));
     see("get_task_run", count(usize::from(store.get_task_run(tenant, first.id, run).await?.is_some())));
     let logs = LogFilter::default();
     see("list_logs", store.list_logs(tenant, &logs, None, 9).await?.into_iter().map(|row| row.line.message).collect());
@@ -144,6 +145,7 @@ async fn nothing_of_one_tenant_is_seen_or_touched_by_another(test: TestStore) ->
     let nothing = [
         "ended_task_runs: 0",
         "list_task_runs: 0",
+        "get_task_runs: 0",
         "get_task_run: 0",
         "list_task_metrics: 0",
         "tenant_version: 0",

@@ -55,11 +55,11 @@ async fn a_message_of_a_gateway_is_there_once_and_found_by_execution(test: TestS
     assert_eq!(store.put_inbox(&rows).await?, 8);
     assert_eq!(store.put_inbox(&rows[5..7]).await?, 0, "the same again");
     assert_eq!(store.put_inbox(&[]).await?, 0);
-    let found = store.inbox_of(&[(acme(), all[2].id), (acme(), all[1].id), (acme(), id("nobody", 1))], 10).await?;
+    let found = store.inbox_of(&[(acme(), all[2].id), (acme(), all[1].id), (acme(), id("nobody", 1))]).await?;
     assert_eq!(found.rows, [rows[1].clone(), rows[2].clone(), rows[6].clone()], "in the order in which they were sent");
-    assert_eq!(store.inbox_of(&[(globex, foreign.id)], 10).await?.rows, [rows[7].clone()]);
+    assert_eq!(store.inbox_of(&[(globex, foreign.id)]).await?.rows, [rows[7].clone()]);
     assert_eq!(store.inbox(&all_shards(), None, 100).await?.rows, rows);
-    assert!(store.inbox_of(&[], 10).await?.rows.is_empty());
+    assert!(store.inbox_of(&[]).await?.rows.is_empty());
     Ok(())
 }
 

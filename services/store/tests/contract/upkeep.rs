@@ -184,7 +184,7 @@ async fn the_last_line_of_an_open_execution_stays(test: TestStore) -> anyhow::Re
     batch.logs.extend((0..3).map(|position| log(&open, position, Level::Info, "line")));
     store.commit(&fence, &batch).await?;
     assert_eq!(store.purge_logs(&acme(), &LogPurge::default(), 10).await?, 2);
-    let snapshot = store.execution_snapshot(&acme(), open.id, None, 0).await?;
+    let snapshot = store.execution_snapshot(&acme(), open.id).await?;
     assert_eq!(snapshot.map(|snapshot| snapshot.next_log), Some(3), "or positions would be given twice");
     Ok(())
 }
