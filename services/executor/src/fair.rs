@@ -21,6 +21,9 @@ const LANES: usize = 2;
 /// twice. The flood pays with its rate: a third of what it has alone.
 const REST: u32 = 10;
 
+/// Who has so many items waiting has many: single items of others do not share a commit with them.
+const MANY: usize = 8;
+
 /// A queue per tenant and a ring of the tenants that have something: each turn takes one item of one tenant, so that a
 /// tenant with a million items delays another's single item by at most one round.
 ///
@@ -41,6 +44,10 @@ pub(crate) struct FairQueue<T> {
     resting: HashMap<Tenant, Instant>,
     /// The last two tenants that had little to do, and until when that counts.
     light: [Option<(Tenant, Instant)>; 2],
+    /// Tenants with many items wait for the round after.
+    apart: bool,
+    /// They have waited for one round: they are in the next.
+    passed_over: bool,
 }
 
 /// When a queue gives something.
@@ -65,6 +72,8 @@ impl<T> FairQueue<T> {
             busy: HashSet::new(),
             resting: HashMap::new(),
             light: [None, None],
+            apart: false,
+            passed_over: false,
         }
     }
 
@@ -123,9 +132,22 @@ impl<T> FairQueue<T> {
         self.rest(round, now, took);
     }
 
+    /// For who takes the next round while one is `under_way`; `begun`: something was taken already. While others have
+    /// little to do, tenants with many items wait: first for the end of what is under way, so that a single item that
+    /// comes meanwhile need not share a commit with theirs, then for one round of those with few.
+    pub(crate) fn arrange(&mut self, under_way: bool, begun: bool, now: Instant) {
+        let few = |tenant: &Tenant| !self.has_many(tenant) && !self.is_held_back(tenant, now);
+        self.apart = under_way || (!self.passed_over && (begun || self.ring.iter().any(few)));
+    }
+
+    fn has_many(&self, tenant: &Tenant) -> bool {
+        self.queues.get(tenant).is_some_and(|queue| queue.len() >= MANY) && !self.taken.contains_key(tenant)
+    }
+
     /// For who takes the next round while this one is under way: tenants that still have something after their share
     /// rest, as long as if rounds take what the last one `took`.
     pub(crate) fn next_round(&mut self, now: Instant, took: Duration) {
+        self.passed_over = self.apart && self.ring.iter().any(|tenant| self.has_many(tenant));
         let round = std::mem::take(&mut self.taken);
         self.rest(round, now, took);
     }
@@ -173,7 +195,8 @@ impl<T> FairQueue<T> {
         }
         let has_had = self.taken.get(tenant).is_some_and(|taken| *taken >= self.share);
         let rests = self.resting.get(tenant).is_some_and(|until| *until > now);
-        (has_had || rests) && self.light.iter().flatten().any(|(other, until)| other != tenant && *until > now)
+        let waits = self.apart && self.has_many(tenant);
+        (has_had || rests || waits) && self.light.iter().flatten().any(|(other, until)| other != tenant && *until > now)
     }
 
     fn remember(&mut self, tenant: Tenant, until: Instant) {
@@ -304,6 +327,36 @@ mod tests {
         assert_eq!(queue.turn(rested), Turn::At(rested + REMEMBERED), "not for as long as a database was away");
         // The quiet one is forgotten after a while.
         assert_eq!(all(&mut queue, rested + REMEMBERED).len(), 42);
+    }
+
+    #[test]
+    fn single_items_go_before_many_of_another_for_one_round_and_no_longer() {
+        let ((flood, quiet), now) = (tenants(), Instant::now());
+        let mut queue = FairQueue::new(100);
+        let round = |queue: &mut FairQueue<i32>, under_way, begun| {
+            queue.arrange(under_way, begun, now);
+            all(queue, now)
+        };
+        (0..20).for_each(|item| queue.push(&flood, item));
+        assert_eq!(round(&mut queue, true, false).len(), 20, "nobody is remembered who has few");
+        queue.next_round(now, Duration::ZERO);
+
+        queue.push(&quiet, 100);
+        assert_eq!(round(&mut queue, false, false), [100]);
+        queue.next_round(now, Duration::ZERO);
+        (20..40).for_each(|item| queue.push(&flood, item));
+        assert_eq!(round(&mut queue, true, false), [0; 0], "a single item may still come");
+        assert_eq!(queue.turn(now), Turn::Later);
+        queue.push(&quiet, 101);
+        assert_eq!(round(&mut queue, true, false), [101]);
+        assert_eq!(round(&mut queue, false, true), [0; 0]);
+        queue.next_round(now, Duration::ZERO);
+        queue.push(&quiet, 102);
+        assert_eq!(round(&mut queue, true, false), [102]);
+        assert_eq!(round(&mut queue, false, true).len(), 20, "who was passed over once is in the next round");
+        queue.next_round(now, Duration::ZERO);
+        (40..60).for_each(|item| queue.push(&flood, item));
+        assert_eq!(round(&mut queue, false, false).len(), 20, "nobody else has anything");
     }
 
     #[test]

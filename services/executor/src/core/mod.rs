@@ -176,7 +176,9 @@ impl Core {
     /// Runs until it is told to stop or everybody who could send is gone.
     pub(crate) fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
-            let turn = self.ready.turn(Instant::now());
+            let now = Instant::now();
+            self.ready.arrange(self.committing, !self.open.is_empty(), now);
+            let turn = self.ready.turn(now);
             let has_turn = turn == Turn::Now || !self.ready_slots.is_empty();
             let idle = !has_turn || self.open.is_full();
             let input = if idle && (self.committing || self.open.is_empty()) {

@@ -15,6 +15,7 @@ impl Core {
     /// Steps some of what is ready, in turn over the tenants: few enough that a finished commit is soon noticed.
     pub(super) fn step_some(&mut self) {
         let now = Instant::now();
+        self.ready.arrange(self.committing, !self.open.is_empty(), now);
         for _ in 0..SLICE {
             if self.open.is_full() {
                 return;
