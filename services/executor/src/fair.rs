@@ -103,7 +103,7 @@ impl<T> FairQueue<T> {
                 None => self.taken.entry(tenant.clone()).or_default(),
             };
             *taken += 1;
-            let is_light = is_last && *taken < self.share;
+            let is_light = is_last && *taken < self.share.min(MANY);
             if is_last {
                 self.queues.remove(&tenant);
             } else {
@@ -136,6 +136,10 @@ impl<T> FairQueue<T> {
     /// little to do, tenants with many items wait: first for the end of what is under way, so that a single item that
     /// comes meanwhile need not share a commit with theirs, then for one round of those with few.
     pub(crate) fn arrange(&mut self, under_way: bool, begun: bool, now: Instant) {
+        if !under_way && !begun {
+            // A round that left nothing to do is over.
+            self.taken.clear();
+        }
         let few = |tenant: &Tenant| !self.has_many(tenant) && !self.is_held_back(tenant, now);
         self.apart = under_way || (!self.passed_over && (begun || self.ring.iter().any(few)));
     }
@@ -147,17 +151,24 @@ impl<T> FairQueue<T> {
     /// For who takes the next round while this one is under way: tenants that still have something after their share
     /// rest, as long as if rounds take what the last one `took`.
     pub(crate) fn next_round(&mut self, now: Instant, took: Duration) {
-        self.passed_over = self.apart && self.ring.iter().any(|tenant| self.has_many(tenant));
+        let rests = |tenant| self.resting.get(tenant).is_some_and(|until| *until > now);
+        self.passed_over = self.ring.iter().any(|tenant| self.has_many(tenant) && !rests(tenant));
         let round = std::mem::take(&mut self.taken);
         self.rest(round, now, took);
     }
 
-    /// However long the round took (the database may have been away), a rest is over when nobody remembers any more who had
-    /// little to do then.
+    /// Whether somebody has little to do, so that rounds are short.
+    pub(crate) fn is_shared(&self, now: Instant) -> bool {
+        self.light.iter().flatten().any(|(_, until)| *until > now)
+    }
+
+    /// Tenants that have had their share, or as much as there was room for, and still have something. However long the
+    /// round took (the database may have been away), a rest is over when nobody remembers any more who had little to do.
     fn rest(&mut self, round: HashMap<Tenant, usize>, now: Instant, took: Duration) {
         self.resting.retain(|_, until| *until > now);
         for (tenant, taken) in round {
-            if taken >= self.share && self.queues.contains_key(&tenant) {
+            let left = self.queues.get(&tenant).map_or(0, VecDeque::len);
+            if left >= MANY || (left > 0 && taken >= self.share) {
                 self.resting.insert(tenant, now + took.saturating_mul(REST).min(REMEMBERED));
             }
         }
@@ -172,7 +183,7 @@ impl<T> FairQueue<T> {
             if !self.is_held_back(tenant, now) {
                 return Turn::Now;
             }
-            let until = self.resting.get(tenant).copied();
+            let until = self.resting.get(tenant).copied().filter(|until| *until > now);
             first = first.into_iter().chain(until).min();
         }
         first.map_or(Turn::Later, Turn::At)
@@ -357,6 +368,25 @@ mod tests {
         queue.next_round(now, Duration::ZERO);
         (40..60).for_each(|item| queue.push(&flood, item));
         assert_eq!(round(&mut queue, false, false).len(), 20, "nobody else has anything");
+    }
+
+    #[test]
+    fn what_is_over_is_not_waited_for() {
+        let ((flood, quiet), now) = (tenants(), Instant::now());
+        let mut queue = FairQueue::new(SHARE);
+        queue.push(&quiet, 1_000);
+        (0..50).for_each(|item| queue.push(&flood, item));
+        assert_eq!(all(&mut queue, now).len(), 1 + SHARE);
+        queue.arrange(false, false, now);
+        assert_eq!(queue.turn(now), Turn::Now, "what was taken has left nothing to commit");
+        assert_eq!(all(&mut queue, now).len(), SHARE);
+        let round = queue.begin_round();
+        let took = Duration::from_millis(5);
+        queue.end_round(round, now, took);
+        let rested = now + took * REST;
+        assert_eq!(all(&mut queue, rested).len(), SHARE);
+        queue.begin_round();
+        assert_eq!(queue.turn(rested), Turn::Later, "its rest is over, its round is not");
     }
 
     #[test]

@@ -65,16 +65,27 @@ impl Kind {
     }
 }
 
-/// A statement over rows of these columns. `{columns}` in it is the list of their names, `{now}` the database's clock.
+/// A statement over rows of these columns. `{columns}` in it is the list of their names, `{now}` the database's clock,
+/// `{found}` the columns of what it reads.
 pub(crate) struct Bulk {
     columns: &'static [(&'static str, Kind)],
     statement: &'static str,
+    found: fn() -> String,
     texts: [OnceLock<String>; SIZES + 1],
 }
 
 impl Bulk {
     pub(crate) const fn new(columns: &'static [(&'static str, Kind)], statement: &'static str) -> Self {
-        Self { columns, statement, texts: [const { OnceLock::new() }; SIZES + 1] }
+        Self::reading(columns, String::new, statement)
+    }
+
+    /// One that answers rows.
+    pub(crate) const fn reading(
+        columns: &'static [(&'static str, Kind)],
+        found: fn() -> String,
+        statement: &'static str,
+    ) -> Self {
+        Self { columns, statement, found, texts: [const { OnceLock::new() }; SIZES + 1] }
     }
 
     pub(crate) fn rows(&'static self, capacity: usize) -> Rows {
@@ -85,6 +96,7 @@ impl Bulk {
         let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
         let names = names.join(", ");
         let statement = self.statement.replace("{columns}", &names).replace("{now}", now);
+        let statement = statement.replace("{found}", &(self.found)());
         format!("WITH u ({names}) AS ({source}) {statement}")
     }
 
@@ -142,8 +154,8 @@ impl Rows {
         Ok(touched)
     }
 
-    /// Runs a statement that reads; answers what it finds for all rows, in the statement's order within each 4,096 of
-    /// them (128 on SQLite). Without rows it finds nothing.
+    /// Runs a statement that reads; answers what it finds. Its order and limits hold for the rows that share a text:
+    /// 4,096, on SQLite at most 128. Without rows it finds nothing.
     pub(crate) async fn query(mut self, db: &impl ConnectionTrait) -> Result<Vec<QueryResult>, DbErr> {
         let mut found = Vec::new();
         while self.len() > 0 {

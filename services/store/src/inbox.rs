@@ -16,9 +16,10 @@ use crate::{
 /// Executions that one query asks for.
 const CHUNK: usize = 256;
 
-static OF_EXECUTIONS: Bulk = Bulk::new(
+static OF_EXECUTIONS: Bulk = Bulk::reading(
     KEY,
-    "SELECT i.* FROM u JOIN inbox i ON i.tenant = u.tenant AND i.execution = u.id ORDER BY i.seq LIMIT 1000",
+    inbox::columns,
+    "SELECT {found} FROM u JOIN inbox ON inbox.tenant = u.tenant AND inbox.execution = u.id ORDER BY inbox.seq LIMIT 1000",
 );
 
 /// What waits in the inbox.
@@ -48,8 +49,8 @@ impl Store {
         Ok(found)
     }
 
-    /// What waits for these executions, oldest first, at most 1,000 rows for each 256 of them: for whoever was told to
-    /// look at them.
+    /// What waits for these executions, of each the oldest first, at most 1,000 rows for so many of them as share a
+    /// statement: for whoever was told to look at them.
     pub async fn inbox_of(&self, keys: &[(Tenant, Id)]) -> Result<Inbox> {
         let mut found = Inbox::default();
         for chunk in keys.chunks(CHUNK) {

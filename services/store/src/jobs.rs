@@ -78,8 +78,8 @@ impl Store {
                     format!("(tenant = ${a} AND execution = ${b} AND task_run = ${c} AND dispatch = ${d})")
                 })
                 .collect();
-            let sql =
-                format!("SELECT * FROM jobs WHERE deadline <= {} AND ({})", self.backend().now(), rows.join(" OR "));
+            let (columns, now) = (jobs::columns(), self.backend().now());
+            let sql = format!("SELECT {columns} FROM jobs WHERE deadline <= {now} AND ({})", rows.join(" OR "));
             let values = chunk
                 .iter()
                 .flat_map(|key| [tenant(&key.tenant), id(key.execution), id(key.task_run), int(key.dispatch)]);

@@ -1,6 +1,8 @@
 //! Reading executions with the numbers that follow what they have: one statement, so that all is of one moment without
 //! a transaction. An execution is looked at many times on its way, and each round trip to the database counts.
 
+use std::sync::LazyLock;
+
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult};
 use windhover_types::{Id, Tenant, shard_of};
 
@@ -12,27 +14,30 @@ use crate::{
     rows::{self, number},
 };
 
-/// `SELECT` of rows of `executions` as `e`, then whatever else is given. Each end is one look at the end of a key.
-macro_rules! select {
-    ($($more:literal)*) => {
-        concat!(
-            "SELECT e.*, \
-             (SELECT CAST(COALESCE(MAX(r.seq) + 1, 0) AS BIGINT) FROM task_runs r WHERE r.tenant = e.tenant AND r.execution = e.id) AS next_seq, \
-             (SELECT COALESCE(MAX(l.position) + 1, 0) FROM logs l WHERE l.tenant = e.tenant AND l.execution = e.id) AS next_log",
-            $($more)*
-        )
-    };
+/// What is read of an execution. Each end is one look at the end of a key.
+fn found() -> String {
+    let of = |table| format!("{table} x WHERE x.tenant = executions.tenant AND x.execution = executions.id");
+    let next_seq = format!("SELECT CAST(COALESCE(MAX(x.seq) + 1, 0) AS BIGINT) FROM {}", of("task_runs"));
+    let next_log = format!("SELECT COALESCE(MAX(x.position) + 1, 0) FROM {}", of("logs"));
+    format!("{}, ({next_seq}) AS next_seq, ({next_log}) AS next_log", executions::columns())
 }
 
 /// Columns of a statement over executions.
 pub(crate) const KEY: &[(&str, Kind)] = &[("tenant", Kind::Text), ("id", Kind::Bytes)];
 
-static BY_KEYS: Bulk = Bulk::new(KEY, select!(" FROM u JOIN executions e ON e.tenant = u.tenant AND e.id = u.id"));
-
-const BY_KEY: &str = select!(
-    ", COALESCE((SELECT s.last_seq FROM shards s WHERE s.shard = $3), 0) AS feed_seq \
-     FROM executions e WHERE e.tenant = $1 AND e.id = $2"
+static BY_KEYS: Bulk = Bulk::reading(
+    KEY,
+    found,
+    "SELECT {found} FROM u JOIN executions ON executions.tenant = u.tenant AND executions.id = u.id",
 );
+
+static BY_KEY: LazyLock<String> = LazyLock::new(|| {
+    let feed_seq = "COALESCE((SELECT s.last_seq FROM shards s WHERE s.shard = $3), 0)";
+    let found = found();
+    format!(
+        "SELECT {found}, {feed_seq} AS feed_seq FROM executions WHERE executions.tenant = $1 AND executions.id = $2"
+    )
+});
 
 /// An execution as of one moment, and where in its shard's feed that moment is.
 #[derive(Debug, Clone)]
@@ -73,7 +78,7 @@ impl Store {
     /// `None`: there is none of that id in the tenant.
     pub async fn execution_snapshot(&self, of: &Tenant, key: Id) -> Result<Option<Snapshot>> {
         let shard = shard_of(of, key, self.shards().await?);
-        let statement = self.statement(BY_KEY, [tenant(of), id(key), int(shard)]);
+        let statement = self.statement(&BY_KEY, [tenant(of), id(key), int(shard)]);
         let Some(found) = self.read().query_one_raw(statement).await? else { return Ok(None) };
         let WithEnds { mut row, next_seq, next_log } = WithEnds::read(&found)?;
         let parked = row.parked.take();

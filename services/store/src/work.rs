@@ -50,8 +50,11 @@ pub struct JobLines {
 
 impl Store {
     /// Loads these executions in a number of queries that does not depend on how many they are (one set per 256). What
-    /// is not there is left out.
+    /// is not there is left out, and each is there once.
     pub async fn load_runs(&self, keys: &[(Tenant, Id)]) -> Result<Vec<StoredRun>> {
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
         let mut loaded = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(CHUNK) {
             // Most have just been created: with their row all is known.
@@ -166,14 +169,18 @@ struct Open {
     job_lines: HashMap<Key, Vec<JobLines>>,
 }
 
-static OPEN_TASK_RUNS: Bulk = Bulk::new(
+static OPEN_TASK_RUNS: Bulk = Bulk::reading(
     KEY,
-    "SELECT r.* FROM u JOIN task_runs r ON r.tenant = u.tenant AND r.execution = u.id WHERE r.open \
-     ORDER BY r.tenant, r.execution, r.seq",
+    task_runs::columns,
+    "SELECT {found} FROM u JOIN task_runs ON task_runs.tenant = u.tenant AND task_runs.execution = u.id \
+     WHERE task_runs.open ORDER BY task_runs.tenant, task_runs.execution, task_runs.seq",
 );
 
-static JOB_LINES: Bulk =
-    Bulk::new(KEY, "SELECT j.* FROM u JOIN jobs j ON j.tenant = u.tenant AND j.execution = u.id WHERE j.lines > 0");
+static JOB_LINES: Bulk = Bulk::reading(
+    KEY,
+    jobs::columns,
+    "SELECT {found} FROM u JOIN jobs ON jobs.tenant = u.tenant AND jobs.execution = u.id WHERE jobs.lines > 0",
+);
 
 async fn open(db: &impl ConnectionTrait, keys: &[(Tenant, Id)]) -> Result<Open> {
     let found = by_keys(&OPEN_TASK_RUNS, keys).query(db).await?;

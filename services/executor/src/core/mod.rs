@@ -198,14 +198,14 @@ impl Core {
                     }
                 }
                 None => {
-                    if !self.committing && !self.open.is_empty() {
+                    if self.is_due(now) {
                         self.submit();
                     }
                 }
             }
             self.answer_slots();
             self.step_some();
-            if !self.committing && !self.open.is_empty() {
+            if self.is_due(Instant::now()) {
                 self.submit();
             }
             let is_done = self.ready.is_empty() && self.ready_slots.is_empty();
@@ -216,6 +216,13 @@ impl Core {
                 return;
             }
         }
+    }
+
+    /// Whether the open batch is to be committed. While somebody has little to do, it waits for the shares of all others:
+    /// what has many items is not stepped while a batch is away.
+    fn is_due(&self, now: Instant) -> bool {
+        let gathers = !self.open.is_full() && self.ready.is_shared(now) && self.ready.turn(now) == Turn::Now;
+        !self.committing && !self.open.is_empty() && !gathers
     }
 
     /// Waits for something to do; `None`: a tenant has rested after its round.

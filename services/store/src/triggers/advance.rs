@@ -80,8 +80,9 @@ impl Store {
     ) -> Result<Option<TriggerRow>, ChangeTriggerError<E>> {
         let db = self.begin().await?;
         let lock = if self.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
+        let columns = triggers::columns();
         let sql = format!(
-            "SELECT * FROM triggers WHERE tenant = $1 AND namespace = $2 AND flow_id = $3 AND trigger_id = $4{lock}"
+            "SELECT {columns} FROM triggers WHERE tenant = $1 AND namespace = $2 AND flow_id = $3 AND trigger_id = $4{lock}"
         );
         let found = triggers::Entity::find().from_raw_sql(self.statement(&sql, key_values(key))).one(&db).await?;
         let Some(found) = found else {

@@ -42,8 +42,9 @@ impl Store {
     /// Triggers of all tenants that are due by `now`, earliest first: enabled, not disabled, not locked. Several
     /// schedulers may read the same ones; whoever advances one first has it. Without those that poll.
     pub async fn due_triggers(&self, now: Timestamp, limit: u64) -> Result<Vec<TriggerRow>> {
+        let columns = triggers::columns();
         let sql = format!(
-            "SELECT * FROM triggers WHERE {READY} AND NOT {POLLING} AND next_at <= $1 ORDER BY next_at LIMIT $2"
+            "SELECT {columns} FROM triggers WHERE {READY} AND NOT {POLLING} AND next_at <= $1 ORDER BY next_at LIMIT $2"
         );
         let statement = self.statement(&sql, [time(now), int(limit as i64)]);
         let found = triggers::Entity::find().from_raw_sql(statement).all(self.read()).await?;
@@ -54,8 +55,9 @@ impl Store {
     pub async fn due_polls(&self, now: Timestamp, but: &[Tenant], limit: u64) -> Result<Vec<TriggerRow>> {
         let others: Vec<String> = (0..but.len()).map(|index| format!("${}", index + 3)).collect();
         let others = if but.is_empty() { String::new() } else { format!("AND tenant NOT IN ({})", others.join(", ")) };
+        let columns = triggers::columns();
         let sql = format!(
-            "SELECT * FROM triggers WHERE {READY} AND {POLLING} AND next_at <= $1 {others} ORDER BY next_at LIMIT $2"
+            "SELECT {columns} FROM triggers WHERE {READY} AND {POLLING} AND next_at <= $1 {others} ORDER BY next_at LIMIT $2"
         );
         let values = [time(now), int(limit as i64)].into_iter().chain(but.iter().map(tenant));
         let found = triggers::Entity::find().from_raw_sql(self.statement(&sql, values)).all(self.read()).await?;
@@ -64,8 +66,9 @@ impl Store {
 
     /// Triggers that somebody evaluates who has not said so since `before`.
     pub async fn stale_evaluations(&self, before: Timestamp, limit: u64) -> Result<Vec<TriggerRow>> {
-        let sql = "SELECT * FROM triggers WHERE evaluating_at <= $1 ORDER BY evaluating_at LIMIT $2";
-        let statement = self.statement(sql, [time(before), int(limit as i64)]);
+        let columns = triggers::columns();
+        let sql = format!("SELECT {columns} FROM triggers WHERE evaluating_at <= $1 ORDER BY evaluating_at LIMIT $2");
+        let statement = self.statement(&sql, [time(before), int(limit as i64)]);
         let found = triggers::Entity::find().from_raw_sql(statement).all(self.read()).await?;
         found.into_iter().map(row).collect()
     }

@@ -24,7 +24,8 @@ async fn runs_come_with_what_is_open(test: TestStore) -> anyhow::Result<()> {
     };
     store.commit(&fence, &batch).await?;
 
-    let mut loaded = store.load_runs(&[(acme(), second.id), (acme(), first.id), (acme(), id("nobody", 1))]).await?;
+    let keys = [second.id, first.id, id("nobody", 1), first.id].map(|key| (acme(), key));
+    let mut loaded = store.load_runs(&keys).await?;
     loaded.sort_by_key(|run| run.execution.id);
     assert_eq!(loaded.len(), 2);
     assert_eq!(loaded[0].execution, first);
