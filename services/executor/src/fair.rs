@@ -157,9 +157,13 @@ impl<T> FairQueue<T> {
         self.rest(round, now, took);
     }
 
-    /// Whether somebody has little to do, so that rounds are short.
+    /// Whether those who wait share rounds with somebody who has little to do.
     pub(crate) fn is_shared(&self, now: Instant) -> bool {
-        self.light.iter().flatten().any(|(_, until)| *until > now)
+        self.ring.iter().any(|tenant| self.others_have_little(tenant, now))
+    }
+
+    fn others_have_little(&self, tenant: &Tenant, now: Instant) -> bool {
+        self.light.iter().flatten().any(|(other, until)| other != tenant && *until > now)
     }
 
     /// Tenants that have had their share, or as much as there was room for, and still have something. However long the
@@ -207,7 +211,7 @@ impl<T> FairQueue<T> {
         let has_had = self.taken.get(tenant).is_some_and(|taken| *taken >= self.share);
         let rests = self.resting.get(tenant).is_some_and(|until| *until > now);
         let waits = self.apart && self.has_many(tenant);
-        (has_had || rests || waits) && self.light.iter().flatten().any(|(other, until)| other != tenant && *until > now)
+        (has_had || rests || waits) && self.others_have_little(tenant, now)
     }
 
     fn remember(&mut self, tenant: Tenant, until: Instant) {
@@ -313,6 +317,8 @@ mod tests {
         (0..50).for_each(|item| queue.push(&tenant, item));
         assert_eq!(all(&mut queue, Instant::now()), (0..50).collect::<Vec<_>>());
         assert!(queue.is_empty());
+        (0..50).for_each(|item| queue.push(&tenant, item));
+        assert!(!queue.is_shared(Instant::now()), "not with itself");
     }
 
     #[test]
