@@ -18,7 +18,7 @@ const LANES: usize = 2;
 /// How long a flooding tenant rests after its round, in times of what the round took, while others have little to do.
 /// A single execution passes some ten stages, here and in the database; each that is busy with a flood when it comes makes
 /// it wait. On two cores, a rest of three rounds leaves it 2.5 to 3 times its latency without the flood (p99), ten about
-/// twice. The flood pays with its rate: a third of what it has alone.
+/// twice. The flood pays with its rate: a seventh of what it has alone, as long as somebody has little to do.
 const REST: u32 = 10;
 
 /// Who has so many items waiting has many: single items of others do not share a commit with them.
